@@ -1,0 +1,111 @@
+/**
+ * The only door to time: everything that waits or stamps takes a Clock, so tests can own time.
+ * Units: milliseconds since the epoch for instants, milliseconds for durations.
+ */
+export interface Timer {
+  /** Idempotent; a fired timer may be cancelled too. */
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Wall clock, epoch milliseconds. */
+  now(): number;
+  /** Monotonic milliseconds, for latencies. */
+  monotonic(): number;
+  /** Calls `callback` once after `ms`. Does not keep the process alive. */
+  after(ms: number, callback: () => void): Timer;
+  /** Calls `callback` every `ms` until cancelled. Does not keep the process alive. */
+  every(ms: number, callback: () => void): Timer;
+  /** Resolves after `ms`, or at once (still resolving) when `signal` aborts. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(ms, callback) {
+    const handle = setTimeout(callback, ms);
+    handle.unref();
+    return { cancel: () => clearTimeout(handle) };
+  },
+  every(ms, callback) {
+    const handle = setInterval(callback, ms);
+    handle.unref();
+    return { cancel: () => clearInterval(handle) };
+  },
+  sleep(ms, signal) {
+    return new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const done = () => {
+        clearTimeout(handle);
+        signal?.removeEventListener("abort", done);
+        resolve();
+      };
+      const handle = setTimeout(done, ms);
+      signal?.addEventListener("abort", done, { once: true });
+    });
+  },
+};
+
+/** RFC 3339 in UTC with milliseconds, the form of every timestamp weft writes. */
+export function rfc3339(epochMs: number): string {
+  return new Date(epochMs).toISOString();
+}
+
+/** A clock that moves only when told to; timers fire inside `advance`, in order. */
+export class FakeClock implements Clock {
+  #now: number;
+  #timers: { at: number; everyMs: number | undefined; callback: () => void }[] = [];
+
+  constructor(startMs = 1_700_000_000_000) {
+    this.#now = startMs;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  monotonic(): number {
+    return this.#now;
+  }
+
+  after(ms: number, callback: () => void): Timer {
+    return this.#add(ms, undefined, callback);
+  }
+
+  every(ms: number, callback: () => void): Timer {
+    return this.#add(ms, ms, callback);
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const timer = this.after(ms, resolve);
+      signal?.addEventListener("abort", () => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+
+  /** Moves time forward by `ms`, firing due timers in order and letting promises settle between them. */
+  async advance(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    for (;;) {
+      const next = this.#timers.filter((t) => t.at <= end).sort((a, b) => a.at - b.at)[0];
+      if (next === undefined) break;
+      this.#now = Math.max(this.#now, next.at);
+      if (next.everyMs === undefined) this.#timers.splice(this.#timers.indexOf(next), 1);
+      else next.at += next.everyMs;
+      next.callback();
+      await new Promise(setImmediate);
+    }
+    this.#now = end;
+  }
+
+  #add(ms: number, everyMs: number | undefined, callback: () => void): Timer {
+    const timer = { at: this.#now + ms, everyMs, callback };
+    this.#timers.push(timer);
+    return { cancel: () => void (this.#timers = this.#timers.filter((t) => t !== timer)) };
+  }
+}
