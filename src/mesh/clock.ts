@@ -106,6 +106,9 @@ export class FakeClock implements Clock {
   #add(ms: number, everyMs: number | undefined, callback: () => void): Timer {
     const timer = { at: this.#now + ms, everyMs, callback };
     this.#timers.push(timer);
-    return { cancel: () => void (this.#timers = this.#timers.filter((t) => t !== timer)) };
+    const cancel = () => {
+      this.#timers = this.#timers.filter((t) => t !== timer);
+    };
+    return { cancel };
   }
 }

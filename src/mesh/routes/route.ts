@@ -19,7 +19,13 @@ export interface BrokerRoute {
 export type Target =
   | { readonly kind: "url"; readonly uri: string }
   /** A function this mesh hosts: capacity comes from the host. */
-  | { readonly kind: "function"; readonly uri: string; readonly namespace: string; readonly name: string; readonly path: string }
+  | {
+      readonly kind: "function";
+      readonly uri: string;
+      readonly namespace: string;
+      readonly name: string;
+      readonly path: string;
+    }
   /** A broker of this mesh: stored straight into its stream. */
   | { readonly kind: "broker"; readonly uri: string; readonly namespace: string; readonly name: string };
 
