@@ -6,7 +6,7 @@
  * V3  data is the payload byte for byte; undefined means no data (an empty payload is no data).
  */
 export interface Event {
-  /** All attributes by name, the required four included. Null-prototype object, insertion order kept. */
+  /** All attributes by name, the required four included. The record inherits no names; insertion order is kept. */
   readonly attributes: Attributes;
   readonly data: Uint8Array | undefined;
 }

@@ -1,0 +1,7 @@
+/** The URLs this mesh publishes for what it serves; decided where the ports are known. */
+export interface Addresses {
+  /** Where events for a broker are POSTed. */
+  broker(key: { readonly namespace: string; readonly name: string }): string;
+  /** Where a function answers; with `tag`, the tagged revision of it. */
+  function(key: { readonly namespace: string; readonly name: string }, tag?: string): string;
+}

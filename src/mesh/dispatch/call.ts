@@ -1,0 +1,134 @@
+/**
+ * One call of a target, whatever it is: a URL, a function instance of this mesh, or a broker of this mesh.
+ * Always answers as a SendResult, so that judging it knows no difference.
+ */
+import type { Clock } from "../clock.ts";
+import { MeshError, messageOf } from "../errors.ts";
+import type { Event } from "../event/event.ts";
+import { inheritHops, takeHop } from "../event/hops.ts";
+import { encodeBinaryHeaders, encodeStructured, needsStructured } from "../event/http.ts";
+import type { DeliveryPolicy, Target } from "../routes/route.ts";
+import type { RouteTable } from "../routes/table.ts";
+import type { EventStore } from "../stream/event-store.ts";
+import type { HeaderRecord } from "../stream/publish.ts";
+import type { Capacity } from "./capacity.ts";
+import type { Sender, SendResult } from "./send.ts";
+
+export interface Call {
+  readonly event: Event;
+  readonly policy: DeliveryPolicy;
+  /** Headers besides the event's own. */
+  readonly headers: HeaderRecord;
+  /** More headers, for functions of this mesh only. */
+  readonly functionHeaders: (deadlineMs: number) => HeaderRecord;
+  /** Deduplication id when the target is a broker. */
+  readonly messageId: string;
+  /** Hops left, for a broker target. */
+  readonly hops: string | undefined;
+  readonly signal: AbortSignal;
+  /** Told true when the call begins to wait for a function's capacity, false when it has it. */
+  readonly onWaiting: (waiting: boolean) => void;
+}
+
+/** A call save for what is called with. */
+export type CallContext = Omit<Call, "event" | "messageId">;
+
+export type CallResult = SendResult | { readonly kind: "unavailable"; readonly message: string };
+
+export interface CallerParts {
+  readonly sender: Sender;
+  readonly capacity: Capacity;
+  readonly store: EventStore;
+  readonly table: RouteTable;
+  readonly clock: Clock;
+}
+
+const emptyAnswer = new Uint8Array(0);
+
+export class Caller {
+  readonly #parts: CallerParts;
+
+  constructor(parts: CallerParts) {
+    this.#parts = parts;
+  }
+
+  call(target: Target, call: Call): Promise<CallResult> {
+    switch (target.kind) {
+      case "url":
+        return this.#post(target.uri, call, call.headers);
+      case "function":
+        return this.#callFunction(target, call);
+      case "broker":
+        return this.#storeIn(target, call);
+    }
+  }
+
+  async #callFunction(target: Extract<Target, { kind: "function" }>, call: Call): Promise<CallResult> {
+    const { capacity, clock } = this.#parts;
+    let lease: Awaited<ReturnType<Capacity["acquire"]>>;
+    call.onWaiting(true);
+    try {
+      lease = await capacity.acquire(target, call.signal);
+    } catch (error) {
+      if (call.signal.aborted) return { kind: "aborted", ms: 0 };
+      if (error instanceof MeshError) return { kind: "unavailable", message: error.message };
+      throw error;
+    } finally {
+      call.onWaiting(false);
+    }
+    try {
+      const extra = call.functionHeaders(clock.now() + call.policy.timeoutMs);
+      return await this.#post(lease.url + target.path, call, { ...call.headers, ...extra, ...lease.headers });
+    } finally {
+      lease.release();
+    }
+  }
+
+  async #storeIn(target: Extract<Target, { kind: "broker" }>, call: Call): Promise<CallResult> {
+    const { table, store, clock } = this.#parts;
+    const startedMs = clock.monotonic();
+    const ms = () => Math.round(clock.monotonic() - startedMs);
+    const broker = table.broker(`${target.namespace}/${target.name}`);
+    if (broker === undefined) {
+      return { kind: "answered", status: 404, headers: {}, body: emptyAnswer, truncated: false, ms: ms() };
+    }
+    const event = takeHop(inheritHops(call.event, call.hops), broker.hopsMax);
+    if (event === undefined) {
+      return { kind: "answered", status: 400, headers: {}, body: emptyAnswer, truncated: false, ms: ms() };
+    }
+    try {
+      await store.store(broker, event, { messageId: call.messageId });
+      return { kind: "answered", status: 202, headers: {}, body: emptyAnswer, truncated: false, ms: ms() };
+    } catch (error) {
+      return { kind: "failed", error: "NotStored", message: messageOf(error), ms: ms() };
+    }
+  }
+
+  async #post(uri: string, call: Call, extra: HeaderRecord): Promise<SendResult> {
+    const url = parseHttpUrl(uri);
+    if (url === undefined) {
+      return { kind: "failed", error: "UnsupportedUrl", message: `${uri} is no http or https URL`, ms: 0 };
+    }
+    const { event, policy, signal } = call;
+    const structured = policy.format === "json" || (policy.format === undefined && needsStructured(event));
+    const encoded = structured ? encodeStructured(event) : undefined;
+    const headers =
+      encoded === undefined ? [...encodeBinaryHeaders(event)] : ["content-type", encoded.contentType];
+    for (const name in extra) headers.push(name, extra[name] ?? "");
+    const body = encoded === undefined ? event.data : encoded.body;
+    return this.#parts.sender.send({ url, headers, body, timeoutMs: policy.timeoutMs, signal });
+  }
+}
+
+const urls = new Map<string, URL>();
+const urlsMax = 10_000;
+
+function parseHttpUrl(uri: string): URL | undefined {
+  const known = urls.get(uri);
+  if (known !== undefined) return known;
+  const url = URL.parse(uri);
+  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) return undefined;
+  if (urls.size >= urlsMax) urls.clear();
+  urls.set(uri, url);
+  return url;
+}

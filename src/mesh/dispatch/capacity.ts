@@ -1,0 +1,29 @@
+/**
+ * What the dispatcher asks of whoever runs functions: room first, then the request. A burst onto a sleeping
+ * function queues durably in JetStream, and a cold start never costs an attempt (DESIGN §8).
+ */
+export interface FunctionRef {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** Permission to send one request to one instance. */
+export interface Lease {
+  /** `http://127.0.0.1:<port>` of the instance. */
+  readonly url: string;
+  /** Headers the instance demands, by name. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Call exactly once, when the request is over. */
+  release(): void;
+}
+
+export interface Capacity {
+  /** Requests that could be sent now, or as soon as what is starting is ready; at zero, enough to wake it. */
+  slots(target: FunctionRef): number;
+  /** Tells how many events wait for the function. */
+  demand(target: FunctionRef, waiting: number): void;
+  /** Resolves when an instance can take one request. Rejects with FUNCTION_UNAVAILABLE. */
+  acquire(target: FunctionRef, signal: AbortSignal): Promise<Lease>;
+  /** Calls back when slots may have grown; the callback must not throw. */
+  onCapacity(listener: () => void): { close(): void };
+}

@@ -1,0 +1,279 @@
+/**
+ * Dead letters: events that could not be delivered, kept in their broker's dead-letter stream with the reason
+ * and every attempt, until someone redrives or discards them (promise 1).
+ *
+ * D1  the stored message is the event itself; what explains it travels in `weft-*` headers beside it.
+ * D2  one delivery makes at most one dead letter, however often it is settled.
+ */
+import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
+import { z } from "zod";
+import { MeshError } from "../errors.ts";
+import type { Attributes, Event } from "../event/event.ts";
+import { type AttemptRecord, attemptRecordSchema } from "../journal/record.ts";
+import type { Publisher } from "../stream/publish.ts";
+import { decodeStored, encodeStored } from "../stream/stored-event.ts";
+import { ignoring } from "../stream/stream.ts";
+import {
+  type BrokerKey,
+  deadLetterId,
+  deadLetterMessageId,
+  deadLetterStream,
+  deadLetterSubject,
+  deadLetterSubjects,
+  parseDeadLetterId,
+  redriveSubject,
+} from "../stream/subjects.ts";
+import { base64Beginning, type Failure } from "./deliver.ts";
+
+/** One attempt as it is shown. */
+export interface ShownAttempt {
+  readonly at: string;
+  readonly ms: number;
+  readonly status: number | null;
+  readonly error: string | null;
+  readonly body: string;
+}
+
+export interface DeadLetter {
+  readonly id: string;
+  readonly namespace: string;
+  readonly broker: string;
+  readonly trigger: string;
+  readonly triggerUid: string;
+  readonly reason: string;
+  readonly at: string;
+  readonly event: Event;
+  readonly attempts: readonly ShownAttempt[];
+  readonly sinkAttempts: readonly ShownAttempt[];
+}
+
+export interface NewDeadLetter {
+  readonly broker: BrokerKey;
+  readonly trigger: string;
+  readonly triggerUid: string;
+  readonly origin: "e" | "r";
+  readonly sequence: number;
+  readonly reason: string;
+  readonly at: string;
+  readonly event: Event;
+  readonly attempts: readonly AttemptRecord[];
+}
+
+/** Room for the attempts in the header block (64 KiB in all, the event's attributes take up to half). */
+const attemptsBytesMax = 24 * 1024;
+const redriveHeader = "weft-dead-letter";
+const scanBatch = 250;
+const errorDataChars = 1024;
+const messageNotFound = 10037;
+const streamNotFound = 10059;
+
+export class DeadLetters {
+  readonly #jsm: JetStreamManager;
+  readonly #publisher: Publisher;
+
+  constructor({ jsm, publisher }: { jsm: JetStreamManager; publisher: Publisher }) {
+    this.#jsm = jsm;
+    this.#publisher = publisher;
+  }
+
+  /** D2. Resolves once it is stored; only then may the event be acked. */
+  async write(letter: NewDeadLetter): Promise<void> {
+    const { headers, payload } = encodeStored(letter.event);
+    headers["Nats-Msg-Id"] = deadLetterMessageId(letter.triggerUid, letter.origin, letter.sequence);
+    headers["weft-trigger"] = letter.trigger;
+    headers["weft-trigger-uid"] = letter.triggerUid;
+    headers["weft-reason"] = letter.reason;
+    headers["weft-at"] = letter.at;
+    headers["weft-attempts"] = encodeAttempts(letter.attempts);
+    await this.#publisher.publish(deadLetterSubject(letter.broker, letter.trigger), payload, headers);
+  }
+
+  /** Oldest first, from stream sequence `from`. `next` is where the following page starts. */
+  async list(
+    broker: BrokerKey,
+    { trigger, from, limit }: { trigger: string | undefined; from: number; limit: number },
+  ): Promise<{ items: DeadLetter[]; next: number | undefined }> {
+    const subject = trigger === undefined ? deadLetterSubjects(broker) : deadLetterSubject(broker, trigger);
+    const items: DeadLetter[] = [];
+    let seq = from;
+    for (;;) {
+      const batch = Math.min(scanBatch, limit + 1 - items.length);
+      const messages = await this.#jsm.direct
+        .getBatch(deadLetterStream(broker), { batch, next_by_subj: subject, seq })
+        .catch(ignoring(messageNotFound, streamNotFound));
+      let count = 0;
+      for await (const message of messages ?? []) {
+        count++;
+        seq = message.seq + 1;
+        if (items.length === limit) return { items, next: message.seq };
+        items.push(decode(broker, message));
+      }
+      if (count < batch) return { items, next: undefined };
+    }
+  }
+
+  /** Rejects with NOT_FOUND. */
+  async get(id: string): Promise<DeadLetter> {
+    const { broker, message } = await this.#message(id);
+    return decode(broker, message);
+  }
+
+  /** Sends it to its trigger again, durably; it leaves the list when it is delivered. NOT_FOUND when unknown. */
+  async redrive(id: string, triggerUid: (letter: DeadLetter) => string | undefined): Promise<DeadLetter> {
+    const { broker, message } = await this.#message(id);
+    const letter = decode(broker, message);
+    const uid = triggerUid(letter);
+    if (uid === undefined) {
+      throw new MeshError("NOT_FOUND", {
+        field: "trigger",
+        found: `${letter.namespace}/${letter.trigger}`,
+        fix: "Its trigger is gone; make one of that name again, or discard the dead letter",
+      });
+    }
+    const { headers, payload } = encodeStored(markReplayed(letter.event, id));
+    headers["Nats-Msg-Id"] = `redrive:${id}`;
+    headers[redriveHeader] = id;
+    await this.#publisher.publish(redriveSubject(broker, uid), payload, headers);
+    return letter;
+  }
+
+  /** Idempotent. */
+  async discard(id: string): Promise<void> {
+    const place = parseDeadLetterId(id);
+    if (place === undefined) return;
+    await this.#jsm.streams
+      .deleteMessage(deadLetterStream(place.broker), place.sequence, false)
+      .catch(ignoring(messageNotFound, streamNotFound, sequenceNotFound, deleteFailed));
+  }
+
+  async #message(id: string): Promise<{ broker: BrokerKey; message: StoredMsg }> {
+    const place = parseDeadLetterId(id);
+    const message =
+      place &&
+      (await this.#jsm.streams
+        .getMessage(deadLetterStream(place.broker), { seq: place.sequence })
+        .catch(ignoring(messageNotFound, streamNotFound)));
+    if (!place || !message) {
+      throw new MeshError("NOT_FOUND", {
+        field: "dead letter",
+        found: id.slice(0, 200),
+        fix: "List them with `weft dead list`",
+      });
+    }
+    return { broker: place.broker, message };
+  }
+}
+
+const sequenceNotFound = 10043;
+const deleteFailed = 10057;
+
+/** The dead letter a redriven message came from. */
+export function redrivenFrom(headers: { get(name: string): string } | undefined): string | undefined {
+  return headers?.get(redriveHeader) || undefined;
+}
+
+/** The event as its dead-letter sink gets it (sheet knative-eventing §5.7): only what is absent is added. */
+export function withErrorAttributes(event: Event, destination: string, why: Failure): Event {
+  const data =
+    why.status === undefined
+      ? Buffer.from(`dispatch error: ${why.message ?? why.error}`)
+      : (why.body ?? Buffer.alloc(0));
+  const added: Record<string, string> = {
+    knativeerrordest: destination,
+    knativeerrorcode: `${why.status ?? 500}`,
+    knativeerrordata: base64Beginning(data, errorDataChars),
+  };
+  const attributes: Record<string, string> = Object.assign(Object.create(null), event.attributes);
+  for (const name in added) attributes[name] ||= added[name] ?? "";
+  return { attributes: attributes as unknown as Attributes, data: event.data };
+}
+
+/** What is delivered again says so, and carries no stale account of an earlier failure. */
+function markReplayed(event: Event, id: string): Event {
+  const attributes: Record<string, string> = Object.assign(Object.create(null), event.attributes);
+  for (const name of ["knativeerrordest", "knativeerrorcode", "knativeerrordata"]) delete attributes[name];
+  attributes.weftreplay = id;
+  return { attributes: attributes as unknown as Attributes, data: event.data };
+}
+
+const keptSchema = z.array(
+  attemptRecordSchema.pick({
+    phase: true,
+    at: true,
+    ms: true,
+    status: true,
+    error: true,
+    message: true,
+    body: true,
+  }),
+);
+type Kept = z.output<typeof keptSchema>[number];
+
+/**
+ * The attempts as ASCII JSON for a header. When they do not fit, bodies go first (oldest first), then the
+ * oldest attempts: the latest say most.
+ */
+function encodeAttempts(attempts: readonly AttemptRecord[]): string {
+  let kept: Kept[] = attempts.map(({ phase, at, ms, status, error, message, body }) => ({
+    phase,
+    at,
+    ms,
+    status,
+    error,
+    message: message?.slice(0, 300),
+    body,
+  }));
+  for (let i = 0; i < kept.length && size(kept) > attemptsBytesMax; i++) {
+    kept = kept.with(i, { ...(kept[i] as Kept), body: undefined });
+  }
+  while (kept.length > 1 && size(kept) > attemptsBytesMax) {
+    kept = kept.slice(Math.ceil(kept.length / 10));
+  }
+  return asciiJson(kept);
+}
+
+function size(kept: readonly Kept[]): number {
+  return asciiJson(kept).length;
+}
+
+function asciiJson(value: unknown): string {
+  return JSON.stringify(value).replace(
+    /[\u007f-\uffff]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+function decode(broker: BrokerKey, message: StoredMsg): DeadLetter {
+  const header = (name: string) => message.header.get(name);
+  const attempts = keptSchema.safeParse(parseJson(header("weft-attempts"))).data ?? [];
+  return {
+    id: deadLetterId(broker, message.seq),
+    namespace: broker.namespace,
+    broker: broker.name,
+    trigger: header("weft-trigger"),
+    triggerUid: header("weft-trigger-uid"),
+    reason: header("weft-reason"),
+    at: header("weft-at"),
+    event: decodeStored({ headers: message.header, data: message.data }),
+    attempts: attempts.filter((attempt) => attempt.phase === "subscriber").map(show),
+    sinkAttempts: attempts.filter((attempt) => attempt.phase === "sink").map(show),
+  };
+}
+
+function show({ at, ms, status, error, message, body }: Kept): ShownAttempt {
+  return {
+    at,
+    ms,
+    status: status ?? null,
+    error: message === undefined ? error : `${error}: ${message}`,
+    body: body === undefined ? "" : Buffer.from(body, "base64").toString("utf8"),
+  };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return [];
+  }
+}

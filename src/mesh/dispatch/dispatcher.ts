@@ -1,0 +1,76 @@
+/** A worker for every trigger that has a broker here, kept in step with the route table. */
+import type { Closeable } from "../lifecycle.ts";
+import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
+import type { RouteTable } from "../routes/table.ts";
+import { Worker, type WorkerParts } from "./worker.ts";
+
+export interface DispatcherParts extends WorkerParts {
+  readonly table: RouteTable;
+  /** How long `close` lets attempts in flight finish. */
+  readonly drainMs: number;
+}
+
+export class Dispatcher implements Closeable {
+  readonly #parts: DispatcherParts;
+  readonly #workers = new Map<string, Worker>();
+  readonly #closings = new Set<Promise<void>>();
+  readonly #subscriptions: { close(): void }[];
+  #closed = false;
+
+  constructor(parts: DispatcherParts) {
+    this.#parts = parts;
+    this.#subscriptions = [
+      parts.table.onChange(() => this.#sync()),
+      parts.capacity.onCapacity(() => this.#refillFunctions()),
+    ];
+    this.#sync();
+  }
+
+  /** Attempts running for a trigger now. */
+  inFlight(triggerUid: string): number {
+    return this.#workers.get(triggerUid)?.inFlight ?? 0;
+  }
+
+  /** The connection to NATS is back: pulls made before it are lost. */
+  restart(): void {
+    for (const worker of this.#workers.values()) worker.restart();
+  }
+
+  /** Stops pulling at once, lets attempts finish until the drain deadline, gives the rest back. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const subscription of this.#subscriptions) subscription.close();
+    for (const uid of [...this.#workers.keys()]) this.#retire(uid);
+    await Promise.all(this.#closings);
+  }
+
+  #sync(): void {
+    if (this.#closed) return;
+    const { table } = this.#parts;
+    const wanted = new Map<string, { broker: BrokerRoute; trigger: TriggerRoute }>();
+    for (const trigger of table.routes.triggers) {
+      const broker = table.broker(`${trigger.namespace}/${trigger.broker}`);
+      if (broker !== undefined) wanted.set(trigger.uid, { broker, trigger });
+    }
+    for (const uid of [...this.#workers.keys()]) if (!wanted.has(uid)) this.#retire(uid);
+    for (const [uid, { broker, trigger }] of wanted) {
+      const worker = this.#workers.get(uid);
+      if (worker === undefined) this.#workers.set(uid, new Worker(this.#parts, broker, trigger));
+      else worker.update(broker, trigger);
+    }
+  }
+
+  #retire(uid: string): void {
+    const worker = this.#workers.get(uid);
+    if (worker === undefined) return;
+    this.#workers.delete(uid);
+    const closing = worker.close(this.#parts.drainMs).finally(() => this.#closings.delete(closing));
+    this.#closings.add(closing);
+  }
+
+  #refillFunctions(): void {
+    for (const worker of this.#workers.values()) {
+      if (worker.route.subscriber?.kind === "function") worker.refill();
+    }
+  }
+}

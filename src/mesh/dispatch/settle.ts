@@ -1,0 +1,318 @@
+/**
+ * Acts on verdicts. The only place that acks (DESIGN §2, step 8).
+ *
+ * A1  an event is acked only after it was delivered (and its reply stored), filtered out, expired, accepted
+ *     by its dead-letter sink, or stored as a dead letter.
+ * A2  a failed attempt is in the journal before the NAK or the dead letter it leads to; when the journal is
+ *     out of reach the NAK goes out all the same: better tried once too often than lost.
+ * A3  whatever fails in here leads to a redelivery, never to an ack.
+ */
+import type { Clock } from "../clock.ts";
+import { rfc3339 } from "../clock.ts";
+import { messageOf } from "../errors.ts";
+import { inheritHops, takeHop } from "../event/hops.ts";
+import type { Counters } from "../journal/counters.ts";
+import type { JournalReader } from "../journal/reader.ts";
+import { type AttemptRecord, bodyBytesKept, type OutcomeRecord } from "../journal/record.ts";
+import type { JournalWriter } from "../journal/writer.ts";
+import type { Log } from "../log.ts";
+import type { EventStore } from "../stream/event-store.ts";
+import type { Delivery } from "../stream/puller.ts";
+import { deadLetterMessageId, replyMessageId } from "../stream/subjects.ts";
+import type { CallContext, Caller } from "./call.ts";
+import { type DeadLetters, withErrorAttributes } from "./dead-letter.ts";
+import { afterFailure, type Failure, judgeSink, type Verdict } from "./deliver.ts";
+import type { Parcel } from "./parcel.ts";
+import { correlate, loopFailure } from "./reply-event.ts";
+
+export interface SettlerParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: EventStore;
+  readonly deadLetters: DeadLetters;
+  readonly journal: JournalWriter;
+  readonly journalReader: JournalReader;
+  readonly counters: Counters;
+  readonly caller: Caller;
+  /** In [0, 1). */
+  readonly random: () => number;
+}
+
+/** How a delivery left the dispatcher's hands. */
+export type Settled =
+  | { readonly kind: "acked" }
+  /** It comes back after a while; the history is remembered until then. */
+  | { readonly kind: "naked"; readonly afterMs: number };
+
+type Place = Pick<
+  AttemptRecord,
+  "broker" | "trigger" | "triggerUid" | "origin" | "sequence" | "id" | "type" | "source" | "at"
+>;
+
+const storageRetryMs = 1000;
+const ackBody = Buffer.from("+ACK");
+const workingBody = Buffer.from("+WPI");
+
+export class Settler {
+  readonly #parts: SettlerParts;
+
+  constructor(parts: SettlerParts) {
+    this.#parts = parts;
+  }
+
+  /** Not wanted after all: the subject could not decide the whole filter. */
+  filtered(parcel: Parcel): Settled {
+    this.#count(parcel, "filtered");
+    this.#outcome(parcel, { outcome: "filtered", attempts: 0, ms: 0 });
+    return this.#ack(parcel.delivery);
+  }
+
+  /** Its producer said when it stops to matter. */
+  expired(parcel: Parcel): Settled {
+    this.#outcome(parcel, { outcome: "expired", attempts: parcel.history.failed, ms: 0 });
+    return this.#ack(parcel.delivery);
+  }
+
+  /** Settles a verdict on an attempt at the subscriber. `callFor` builds the call of the dead-letter sink. */
+  async settle(parcel: Parcel, verdict: Verdict, callFor: (parcel: Parcel) => CallContext): Promise<Settled> {
+    switch (verdict.kind) {
+      case "done":
+        return this.#delivered(parcel, verdict, callFor);
+      case "again":
+        return this.#nak(parcel.delivery, verdict.afterMs);
+      case "retry": {
+        parcel.history.failed++;
+        await this.#record(parcel, "subscriber", verdict.why, { retryAfterMs: verdict.afterMs });
+        this.#count(parcel, "retried");
+        return this.#nak(parcel.delivery, verdict.afterMs);
+      }
+      case "dead": {
+        const { reason, why } = verdict;
+        parcel.history.failed++;
+        parcel.history.dead = { reason, why };
+        await this.#record(parcel, "subscriber", why, { dead: reason });
+        return this.bury(parcel, callFor);
+      }
+    }
+  }
+
+  /** The dead letter goes to the sink, or into the broker's dead-letter stream; only then the event is acked. */
+  async bury(parcel: Parcel, callFor: (parcel: Parcel) => CallContext): Promise<Settled> {
+    const { route, history } = parcel;
+    if (route.deadLetterSink === undefined || history.sinkGivenUp) return this.#writeDeadLetter(parcel);
+    const verdict = await this.#callSink(parcel, callFor);
+    switch (verdict.kind) {
+      case "done":
+        await this.#forgetRedriven(parcel);
+        this.#count(parcel, "dead");
+        this.#outcome(parcel, {
+          outcome: "deadToSink",
+          attempts: history.failed,
+          ms: verdict.ms,
+          status: verdict.status,
+          ...(history.dead === undefined ? {} : { reason: history.dead.reason }),
+        });
+        return this.#ack(parcel.delivery);
+      case "again":
+        return this.#nak(parcel.delivery, verdict.afterMs);
+      case "retry":
+        history.sinkFailed++;
+        await this.#record(parcel, "sink", verdict.why, { retryAfterMs: verdict.afterMs });
+        return this.#nak(parcel.delivery, verdict.afterMs);
+      case "dead":
+        history.sinkFailed++;
+        history.sinkGivenUp = true;
+        await this.#record(parcel, "sink", verdict.why, { dead: verdict.reason });
+        return this.#writeDeadLetter(parcel);
+    }
+  }
+
+  /** Gives it back untouched: no capacity, or we are stopping. Not an attempt. */
+  giveBack(delivery: Delivery, afterMs: number): Settled {
+    return this.#nak(delivery, afterMs);
+  }
+
+  /** The attempt still runs: JetStream keeps waiting. */
+  working(delivery: Delivery): void {
+    delivery.msg.respond(workingBody);
+  }
+
+  async #delivered(
+    parcel: Parcel,
+    verdict: Extract<Verdict, { kind: "done" }>,
+    callFor: (parcel: Parcel) => CallContext,
+  ): Promise<Settled> {
+    const { reply } = verdict;
+    if (reply !== undefined) {
+      const refused = await this.#storeReply(parcel, verdict);
+      if (refused !== undefined) return this.settle(parcel, refused, callFor);
+    }
+    await this.#forgetRedriven(parcel);
+    this.#count(parcel, "delivered");
+    this.#outcome(parcel, {
+      outcome: "delivered",
+      attempts: parcel.history.failed + 1,
+      ms: verdict.ms,
+      status: verdict.status,
+      ...(reply === undefined ? {} : { reply: { type: reply.attributes.type, id: reply.attributes.id } }),
+      ...(verdict.note === undefined ? {} : { note: verdict.note }),
+    });
+    return this.#ack(parcel.delivery);
+  }
+
+  /** undefined once the reply is stored; otherwise the verdict that replaces "done". */
+  async #storeReply(
+    parcel: Parcel,
+    { reply, status, ms }: Extract<Verdict, { kind: "done" }>,
+  ): Promise<Verdict | undefined> {
+    const { broker, route, delivery, origin, hops } = parcel;
+    if (reply === undefined) return undefined;
+    const entering = takeHop(inheritHops(reply, hops), broker.hopsMax);
+    if (entering === undefined)
+      return { kind: "dead", reason: "LoopDetected", why: loopFailure(parcel, reply, { status, ms }) };
+    try {
+      await this.#parts.store.store(broker, correlate(parcel.event, entering), {
+        messageId: replyMessageId(route.uid, origin, delivery.sequence),
+        beside: parcel.beside,
+      });
+      return undefined;
+    } catch (error) {
+      const why: Failure = { error: "ReplyNotStored", message: messageOf(error), status, ms };
+      return afterFailure(why, this.#circumstances(parcel, parcel.history.failed), undefined);
+    }
+  }
+
+  async #callSink(parcel: Parcel, callFor: (parcel: Parcel) => CallContext): Promise<Verdict> {
+    const { route, history, delivery, origin } = parcel;
+    const { deadLetterSink } = route;
+    if (deadLetterSink === undefined || history.dead === undefined) return { kind: "again", afterMs: 0 };
+    const destination = route.subscriber?.uri ?? "";
+    const result = await this.#parts.caller.call(deadLetterSink, {
+      ...callFor(parcel),
+      event: withErrorAttributes(parcel.event, destination, history.dead.why),
+      messageId: deadLetterMessageId(route.uid, origin, delivery.sequence),
+    });
+    if (result.kind === "unavailable") return { kind: "again", afterMs: storageRetryMs };
+    return judgeSink(result, this.#circumstances(parcel, history.sinkFailed));
+  }
+
+  async #writeDeadLetter(parcel: Parcel): Promise<Settled> {
+    const { broker, route, delivery, origin, history, event } = parcel;
+    const reason = history.dead?.reason ?? "EventInvalid";
+    try {
+      const attempts = await this.#parts.journalReader.attempts(broker, {
+        triggerUid: route.uid,
+        origin,
+        sequence: delivery.sequence,
+      });
+      await this.#parts.deadLetters.write({
+        broker,
+        trigger: route.name,
+        triggerUid: route.uid,
+        origin,
+        sequence: delivery.sequence,
+        reason,
+        at: this.#now(),
+        event,
+        attempts,
+      });
+      await this.#forgetRedriven(parcel);
+    } catch (error) {
+      this.#parts.log.warn(
+        { stage: "dispatch", trigger: route.name, event: event.attributes.id, error: messageOf(error) },
+        "a dead letter could not be stored; trying again",
+      );
+      return this.#nak(delivery, storageRetryMs);
+    }
+    this.#count(parcel, "dead");
+    this.#outcome(parcel, {
+      outcome: "dead",
+      attempts: history.failed,
+      ms: history.dead?.why.ms ?? 0,
+      reason,
+    });
+    return this.#ack(delivery);
+  }
+
+  /** The dead letter this redelivery came from has been dealt with. */
+  async #forgetRedriven({ deadLetterId }: Parcel): Promise<void> {
+    if (deadLetterId !== undefined) await this.#parts.deadLetters.discard(deadLetterId);
+  }
+
+  /** A2. */
+  async #record(
+    parcel: Parcel,
+    phase: AttemptRecord["phase"],
+    why: Failure,
+    end: { retryAfterMs: number } | { dead: string },
+  ): Promise<void> {
+    const { route, history } = parcel;
+    const record: AttemptRecord = {
+      kind: "attempt",
+      ...this.#place(parcel),
+      ms: why.ms,
+      phase,
+      attempt: phase === "sink" ? history.sinkFailed : history.failed,
+      destination: (phase === "sink" ? route.deadLetterSink : route.subscriber)?.uri ?? "",
+      error: why.error,
+      ...(why.status === undefined ? {} : { status: why.status }),
+      ...(why.message === undefined ? {} : { message: why.message.slice(0, bodyBytesKept) }),
+      ...(why.body === undefined
+        ? {}
+        : { body: Buffer.from(why.body.subarray(0, bodyBytesKept)).toString("base64") }),
+      ...end,
+    };
+    try {
+      await this.#parts.journal.attempt(parcel.broker, record);
+    } catch (error) {
+      this.#parts.log.warn(
+        { stage: "journal", trigger: route.name, event: parcel.event.attributes.id, error: messageOf(error) },
+        "an attempt could not be journaled",
+      );
+    }
+  }
+
+  #outcome(parcel: Parcel, outcome: Omit<OutcomeRecord, "kind" | keyof Place>): void {
+    const record: OutcomeRecord = { kind: "outcome", ...this.#place(parcel), ...outcome };
+    if (parcel.broker.journal === "all") this.#parts.journal.outcome(parcel.broker, record);
+    else this.#parts.journal.announce(record);
+  }
+
+  #place({ broker, route, origin, delivery, event }: Parcel): Place {
+    return {
+      broker: `${broker.namespace}/${broker.name}`,
+      trigger: `${route.namespace}/${route.name}`,
+      triggerUid: route.uid,
+      origin,
+      sequence: delivery.sequence,
+      id: event.attributes.id,
+      type: event.attributes.type,
+      source: event.attributes.source,
+      at: this.#now(),
+    };
+  }
+
+  #circumstances({ route }: Parcel, failedBefore: number) {
+    const { clock, random } = this.#parts;
+    return { policy: route.policy, failedBefore, nowMs: clock.now(), random: random() };
+  }
+
+  #count({ route }: Parcel, counter: "delivered" | "filtered" | "retried" | "dead"): void {
+    this.#parts.counters.add(route.uid, counter);
+  }
+
+  #now(): string {
+    return rfc3339(this.#parts.clock.now());
+  }
+
+  #ack(delivery: Delivery): Settled {
+    delivery.msg.respond(ackBody);
+    return { kind: "acked" };
+  }
+
+  #nak(delivery: Delivery, afterMs: number): Settled {
+    const delay = Math.round(afterMs);
+    delivery.msg.respond(delay > 0 ? `-NAK {"delay":${delay}000000}` : "-NAK");
+    return { kind: "naked", afterMs: delay };
+  }
+}

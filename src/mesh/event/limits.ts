@@ -1,0 +1,27 @@
+/** HOW LARGE an event may be. Every bound has a name and a default here. */
+import { MeshError } from "../errors.ts";
+
+/** What may be asked of an event's size; what is left out has the default below. */
+export interface EventLimits {
+  /** All attributes as one NATS header block, percent-encoding included. */
+  readonly attributesBytesMax?: number;
+  /** Events in one batch. */
+  readonly batchEventsMax?: number;
+  /** The body or payload an event is read from; unlimited when left out (the caller has it in memory already). */
+  readonly bodyBytesMax?: number;
+}
+
+/** JetStream takes header blocks of 65,535 bytes; 1 KiB of it is kept for the mesh's own headers. */
+export const attributesBytesMaxDefault = 63 * 1024;
+export const batchEventsMaxDefault = 1000;
+/** Members of one JSON event that are null: they cost memory but no attribute bytes. */
+export const nullMembersMax = 1000;
+
+/** Throws EVENT_TOO_LARGE when the body is larger than the caller accepts. */
+export function requireBodySize(body: Uint8Array, { bodyBytesMax }: EventLimits): void {
+  if (bodyBytesMax === undefined || body.length <= bodyBytesMax) return;
+  throw new MeshError("EVENT_TOO_LARGE", {
+    expected: `at most ${bodyBytesMax} bytes`,
+    found: `${body.length} bytes`,
+  });
+}

@@ -1,0 +1,91 @@
+/**
+ * The CloudEvents NATS binding (1.0.3-wip): binary mode as the mesh stores events, and every form it may be given.
+ *
+ * N1  written: one `ce-` header per attribute, datacontenttype among them, values encoded as in HTTP; no
+ *     Content-Type, so that a stored event is never mistaken for a structured one.
+ * N2  read, in this order: Content-Type of CloudEvents → structured; ce-specversion → binary; a payload that is a
+ *     JSON object → structured (publishers of binding 1.0.2 send no header at all). Names in any case.
+ * N3  headers that are no attributes are ignored.
+ */
+import { MeshError } from "../errors.ts";
+import { completeAttributes, draftAttributes, setNamedAttribute, setPlainAttribute } from "./attributes.ts";
+import type { Event } from "./event.ts";
+import { attributeNameOf, hasAttributePrefix, headerNameOf } from "./header-name.ts";
+import { decodeHeaderValue, encodeHeaderValue } from "./header-value.ts";
+import { decodeJson, looksLikeJsonObject } from "./json.ts";
+import { type EventLimits, requireBodySize } from "./limits.ts";
+import { charsetOf, contentModeOf, formatUnsupported, isUtf8Charset } from "./media-type.ts";
+import { eventInvalid } from "./validate.ts";
+
+/** Header names with their values, as iterating a MsgHdrs of nats.js gives them. */
+export type NatsHeaders = Iterable<readonly [string, readonly string[]]>;
+
+/** The headers of binary mode: safe to put into a NATS header block as they are. The payload is `event.data`. */
+export function natsHeaderPairs(event: Event): [name: string, value: string][] {
+  const pairs: [string, string][] = [];
+  for (const name in event.attributes) {
+    pairs.push([headerNameOf(name), encodeHeaderValue(event.attributes[name] ?? "")]);
+  }
+  return pairs;
+}
+
+/** Reads an event out of a NATS message. `data` may be a view of `payload`. Throws MeshError. */
+export function decodeNats(headers: NatsHeaders, payload: Uint8Array, limits: EventLimits = {}): Event {
+  requireBodySize(payload, limits);
+  const { attributeHeaders, contentType, hasSpecVersion } = sortHeaders(headers);
+  const mode = contentModeOf(contentType);
+  if (mode === "structured") {
+    if (!isUtf8Charset(charsetOf(contentType ?? ""))) throw formatUnsupported(contentType ?? "");
+    return decodeJson(payload, limits);
+  }
+  if (hasSpecVersion) return decodeBinary(attributeHeaders, contentType, payload, limits);
+  if (mode !== "binary") throw formatUnsupported(contentType ?? "");
+  if (looksLikeJsonObject(payload)) return decodeJson(payload, limits);
+  throw new MeshError("EVENT_INVALID", {
+    field: "specversion",
+    expected: "a CloudEvent: ce- headers, or an event in JSON as payload",
+  });
+}
+
+interface SortedHeaders {
+  /** Name and value in turn. */
+  readonly attributeHeaders: readonly string[];
+  readonly contentType: string | undefined;
+  readonly hasSpecVersion: boolean;
+}
+
+function sortHeaders(headers: NatsHeaders): SortedHeaders {
+  const attributeHeaders: string[] = [];
+  let contentType: string | undefined;
+  let hasSpecVersion = false;
+  for (const [name, values] of headers) {
+    if (hasAttributePrefix(name)) {
+      if (name.length === 14 && name.toLowerCase() === "ce-specversion") hasSpecVersion = true;
+      for (const value of values) attributeHeaders.push(name, value);
+    } else if (name.length === 12 && name.toLowerCase() === "content-type") {
+      contentType ??= values[0];
+    }
+  }
+  return { attributeHeaders, contentType, hasSpecVersion };
+}
+
+function decodeBinary(
+  attributeHeaders: readonly string[],
+  contentType: string | undefined,
+  payload: Uint8Array,
+  limits: EventLimits,
+): Event {
+  const draft = draftAttributes(limits);
+  for (let at = 0; at + 1 < attributeHeaders.length; at += 2) {
+    const name = attributeNameOf(attributeHeaders[at] ?? "");
+    const text = attributeHeaders[at + 1] ?? "";
+    if (setPlainAttribute(draft, name, text)) continue;
+    const value = decodeHeaderValue(text);
+    if (value === undefined) throw eventInvalid(name, "valid UTF-8 after percent-decoding", text);
+    setNamedAttribute(draft, name, value);
+  }
+  if (contentType !== undefined && draft.datacontenttype === undefined) {
+    setNamedAttribute(draft, "datacontenttype", contentType);
+  }
+  return { attributes: completeAttributes(draft), data: payload.length === 0 ? undefined : payload };
+}

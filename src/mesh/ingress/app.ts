@@ -1,0 +1,88 @@
+/**
+ * The events port: Hono routes over the bare Node request and response, because Request/Response objects per
+ * event cost a quarter of the throughput (DESIGN §6). Functions' own host names go to the gateway.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { HttpBindings } from "@hono/node-server";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
+import { Hono } from "hono";
+import { MeshError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import { type AcceptParts, accept, brokerPath } from "./accept.ts";
+import { type BodyLimits, readBody } from "./body.ts";
+
+export interface IngressParts extends AcceptParts {
+  readonly log: Log;
+  readonly limits: () => BodyLimits;
+  /** Takes requests for a function's host name; false when the host is none. */
+  readonly gateway: (request: IncomingMessage, response: ServerResponse) => boolean;
+  /** Why nothing may enter right now (draining, storage nearly full), or undefined. */
+  readonly refusal: () => MeshError | undefined;
+}
+
+const allowed = "POST, OPTIONS";
+const retryAfterSeconds = "1";
+
+export function createIngress(parts: IngressParts): Hono<{ Bindings: HttpBindings }> {
+  const app = new Hono<{ Bindings: HttpBindings }>();
+  app.all("*", async (c) => {
+    const { incoming, outgoing } = c.env;
+    // Only HTTP/1 is served here, so the two are Node's own classes.
+    await answer(parts, incoming as IncomingMessage, outgoing as ServerResponse);
+    return RESPONSE_ALREADY_SENT;
+  });
+  return app;
+}
+
+async function answer(
+  parts: IngressParts,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  try {
+    if (parts.gateway(request, response)) return;
+    if (request.method === "OPTIONS") return grantWebhook(response);
+    if (request.method !== "POST") throw methodNotAllowed(request.method);
+    const path = brokerPath(request.url ?? "/");
+    const refusal = parts.refusal();
+    if (refusal !== undefined) throw refusal;
+    const body = await readBody(request, parts.limits());
+    await accept(parts, { path, rawHeaders: request.rawHeaders, body });
+    response.writeHead(202, { allow: allowed, "content-length": "0" }).end();
+  } catch (error) {
+    refuse(parts.log, response, error);
+  }
+}
+
+/** The webhook spec's handshake: anyone may send, at any rate (sheet cloudevents §5). */
+function grantWebhook(response: ServerResponse): void {
+  response
+    .writeHead(200, {
+      allow: allowed,
+      "webhook-allowed-origin": "*",
+      "webhook-allowed-rate": "*",
+      "content-length": "0",
+    })
+    .end();
+}
+
+function refuse(log: Log, response: ServerResponse, error: unknown): void {
+  if (!(error instanceof MeshError)) log.error({ stage: "ingress", error }, "a request failed");
+  if (response.destroyed || response.headersSent) return;
+  const refusal =
+    error instanceof MeshError ? error : new MeshError("STORAGE_UNAVAILABLE", { found: "an internal error" });
+  const body = JSON.stringify(refusal.toProblem());
+  response.writeHead(refusal.status, {
+    allow: allowed,
+    "content-type": "application/problem+json",
+    "content-length": Buffer.byteLength(body),
+    ...(refusal.status === 503 ? { "retry-after": retryAfterSeconds } : {}),
+    // The rest of an oversized body is not read: the connection cannot carry another request.
+    ...(refusal.status === 413 ? { connection: "close" } : {}),
+  });
+  response.end(body);
+}
+
+function methodNotAllowed(method: string | undefined): MeshError {
+  return new MeshError("METHOD_NOT_ALLOWED", { found: method ?? "none", expected: "POST" });
+}

@@ -1,0 +1,94 @@
+/**
+ * What each trigger and broker has counted since it was made. NATS adds the increments up (a counter stream),
+ * so totals survive every crash of ours and several processes may count at once. Increments are gathered and
+ * sent every `flushMs`; a kill loses at most those.
+ */
+import type { JetStreamManager } from "@nats-io/jetstream";
+import { z } from "zod";
+import type { Clock, Timer } from "../clock.ts";
+import type { Closeable } from "../lifecycle.ts";
+import type { Publisher } from "../stream/publish.ts";
+import { ignoring } from "../stream/stream.ts";
+import { counterStream, counterSubject } from "../stream/subjects.ts";
+
+export type CounterName = "delivered" | "filtered" | "retried" | "dead" | "unmatched";
+
+const flushMs = 100;
+const subjectsPerRead = 200;
+const nothingFound = [10037, 10059];
+const counterValueSchema = z.object({ val: z.string().regex(/^-?\d+$/) });
+const empty = new Uint8Array(0);
+
+export class Counters implements Closeable {
+  readonly #publisher: Publisher;
+  readonly #jsm: JetStreamManager;
+  readonly #timer: Timer;
+  #pending = new Map<string, number>();
+  #flushing: Promise<void> | undefined;
+
+  constructor({ publisher, jsm, clock }: { publisher: Publisher; jsm: JetStreamManager; clock: Clock }) {
+    this.#publisher = publisher;
+    this.#jsm = jsm;
+    this.#timer = clock.every(flushMs, () => void this.flush());
+  }
+
+  add(uid: string, counter: CounterName, increment = 1): void {
+    const subject = counterSubject(uid, counter);
+    this.#pending.set(subject, (this.#pending.get(subject) ?? 0) + increment);
+  }
+
+  /** Sends what is gathered; what could not be sent stays gathered. */
+  flush(): Promise<void> {
+    this.#flushing ??= this.#send().finally(() => {
+      this.#flushing = undefined;
+    });
+    return this.#flushing;
+  }
+
+  /** Totals by uid and counter; absent means zero. Flushes first, so a caller sees its own counts. */
+  async read(uids: readonly string[], counters: readonly CounterName[]): Promise<CounterTotals> {
+    await this.flush();
+    const totals = new Map<string, number>();
+    const subjects = uids.flatMap((uid) => counters.map((counter) => counterSubject(uid, counter)));
+    for (let i = 0; i < subjects.length; i += subjectsPerRead) {
+      const multi_last = subjects.slice(i, i + subjectsPerRead);
+      const found = await this.#jsm.direct
+        .getLastMessagesFor(counterStream, { multi_last })
+        .catch(ignoring(...nothingFound));
+      if (found === undefined) continue;
+      for await (const message of found) {
+        const value = counterValueSchema.safeParse(message.json());
+        if (value.success) totals.set(message.subject, Number(value.data.val));
+      }
+    }
+    // What could not be flushed (NATS away) still counts for who asks this process.
+    const pending = this.#pending;
+    return {
+      of(uid, counter) {
+        const subject = counterSubject(uid, counter);
+        return (totals.get(subject) ?? 0) + (pending.get(subject) ?? 0);
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#timer.cancel();
+    await this.flush();
+  }
+
+  async #send(): Promise<void> {
+    const sending = this.#pending;
+    if (sending.size === 0) return;
+    this.#pending = new Map();
+    const sent = [...sending].map(([subject, increment]) =>
+      this.#publisher.publish(subject, empty, { "Nats-Incr": `+${increment}` }).catch(() => {
+        this.#pending.set(subject, (this.#pending.get(subject) ?? 0) + increment);
+      }),
+    );
+    await Promise.all(sent);
+  }
+}
+
+export interface CounterTotals {
+  of(uid: string, counter: CounterName): number;
+}

@@ -1,0 +1,95 @@
+/**
+ * `weft.dev/*`: everything weft knows beyond Knative's fields lives in annotations, so that the same manifest
+ * stays valid for any other broker class (DESIGN §4). Each is declared once here: name, kinds, check, default.
+ */
+import { type FieldError, forbiddenField, invalidValue } from "./field-error.ts";
+
+export const WEFT_PREFIX = "weft.dev/";
+
+export const CONCURRENCY = "weft.dev/concurrency";
+export const CONCURRENCY_DEFAULT = 100;
+export const CONCURRENCY_MAX = 10_000;
+
+export const HOPS_MAX = "weft.dev/max-hops";
+export const HOPS_MAX_DEFAULT = 64;
+
+export const JOURNAL = "weft.dev/journal";
+export const PAUSED = "weft.dev/paused";
+export const DATA_FILTER = "weft.dev/data-filter";
+export const ORDER = "weft.dev/order";
+/** On a Service's template: the digest of the code, `sha256:<hex>`. */
+export const BUNDLE = "weft.dev/bundle";
+/** The manifest file an object came from. */
+export const MANIFEST = "weft.dev/manifest";
+/** What was last applied from that file. */
+export const APPLIED = "weft.dev/applied";
+
+interface Rule {
+  readonly kinds: readonly string[];
+  readonly accepts: (value: string) => boolean;
+  readonly wants: string;
+}
+
+const any: readonly string[] = ["Broker", "Trigger", "Service"];
+
+const rules: Readonly<Record<string, Rule>> = {
+  [CONCURRENCY]: { kinds: ["Trigger"], ...wholeNumber(1, CONCURRENCY_MAX) },
+  [HOPS_MAX]: { kinds: ["Broker"], ...wholeNumber(1, 255) },
+  [JOURNAL]: { kinds: ["Broker"], ...oneOf("all", "failures") },
+  [PAUSED]: { kinds: ["Trigger"], ...oneOf("true", "false") },
+  [DATA_FILTER]: { kinds: ["Trigger"], accepts: (value) => value !== "", wants: "an expression" },
+  [ORDER]: { kinds: ["Trigger"], ...oneOf("key") },
+  [BUNDLE]: {
+    kinds: ["Service"],
+    accepts: (value) => /^sha256:[0-9a-f]{64}$/.test(value),
+    wants: "sha256:<64 hex digits>",
+  },
+  [MANIFEST]: { kinds: any, accepts: () => true, wants: "a file name" },
+  [APPLIED]: { kinds: any, accepts: () => true, wants: "what weft wrote" },
+};
+
+/**
+ * Faults in the `weft.dev/*` annotations of a `kind`. A name nobody knows is refused on Brokers and Triggers,
+ * where a slip of the pen would be silent; Services may carry what a function's own tools put there.
+ */
+export function validateAnnotations(
+  kind: string,
+  annotations: Readonly<Record<string, string>> | undefined,
+  path = "metadata.annotations",
+): FieldError[] {
+  return Object.entries(annotations ?? {})
+    .filter(([name]) => name.startsWith(WEFT_PREFIX))
+    .flatMap(([name, value]) => {
+      const field = `${path}[${name}]`;
+      const rule = rules[name];
+      if (rule === undefined) return kind === "Service" ? [] : [unknownAnnotation(kind, field)];
+      if (!rule.kinds.includes(kind)) return [forbiddenField(field, `it belongs on a ${rule.kinds[0]}`)];
+      return rule.accepts(value) ? [] : [invalidValue(field, value, `expected ${rule.wants}`)];
+    });
+}
+
+/** The whole number an annotation holds, or `fallback` when it is absent. */
+export function numberAnnotation(
+  annotations: Readonly<Record<string, string>> | undefined,
+  name: string,
+  fallback: number,
+): number {
+  const text = annotations?.[name];
+  return text === undefined ? fallback : Number(text);
+}
+
+function unknownAnnotation(kind: string, field: string): FieldError {
+  const known = Object.keys(rules).filter((name) => rules[name]?.kinds.includes(kind));
+  return forbiddenField(field, `a ${kind} knows ${known.join(", ")}`);
+}
+
+function wholeNumber(min: number, max: number): Pick<Rule, "accepts" | "wants"> {
+  return {
+    accepts: (value) => /^\d{1,9}$/.test(value) && Number(value) >= min && Number(value) <= max,
+    wants: `a whole number from ${min} to ${max}`,
+  };
+}
+
+function oneOf(...values: readonly string[]): Pick<Rule, "accepts" | "wants"> {
+  return { accepts: (value) => values.includes(value), wants: values.map((v) => `"${v}"`).join(" or ") };
+}

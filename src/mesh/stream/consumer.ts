@@ -1,0 +1,118 @@
+/**
+ * A trigger's durable consumers: `t-<uid>` on the broker's event stream, and one of the same name on its
+ * redrive stream. One filter subject each (a server bug forbids several), never a delivery limit: when to
+ * give up is the dispatcher's decision.
+ */
+import {
+  AckPolicy,
+  type ConsumerConfig,
+  type ConsumerInfo,
+  DeliverPolicy,
+  type JetStreamManager,
+} from "@nats-io/jetstream";
+import { nanos } from "@nats-io/nats-core";
+import type { FilterSpec } from "../filter/filter.ts";
+import { pushdown } from "../filter/pushdown.ts";
+import { ignoring, isApiError } from "./stream.ts";
+import {
+  type BrokerKey,
+  consumerName,
+  eventPrefixFilter,
+  eventStream,
+  eventSubject,
+  eventSubjectPrefix,
+  eventSubjects,
+  redriveStream,
+  redriveSubject,
+} from "./subjects.ts";
+
+/** Un-acked deliveries a consumer keeps before it stops; events in back-off count, so far above any window. */
+const ackPendingMax = 20_000;
+/** A silent dispatcher's events come back after this; a live one says `working` every third of it. */
+export const ackWaitMs = 12_000;
+
+const consumerExists = 10148;
+const consumerNotFound = 10014;
+const streamNotFound = 10059;
+
+/** The narrowest single subject that holds every event the filters can match. */
+export function filterSubject(broker: BrokerKey, filters: readonly FilterSpec[]): string {
+  const { constraint } = pushdown(filters);
+  switch (constraint.kind) {
+    case "any":
+      return eventSubjects(broker);
+    case "exact":
+      return eventSubject(eventSubjectPrefix(broker), constraint.type);
+    case "prefix":
+      return eventPrefixFilter(broker, constraint.tokens);
+  }
+}
+
+export interface TriggerConsumer {
+  readonly broker: BrokerKey;
+  readonly triggerUid: string;
+  readonly filters: readonly FilterSpec[];
+}
+
+/** Creates or updates both consumers; a new one starts with the next event. Idempotent. */
+export async function ensureTriggerConsumers(jsm: JetStreamManager, trigger: TriggerConsumer): Promise<void> {
+  const { broker, triggerUid, filters } = trigger;
+  await Promise.all([
+    ensureConsumer(jsm, eventStream(broker), {
+      durable_name: consumerName(triggerUid),
+      filter_subject: filterSubject(broker, filters),
+      deliver_policy: DeliverPolicy.New,
+    }),
+    ensureConsumer(jsm, redriveStream(broker), {
+      durable_name: consumerName(triggerUid),
+      filter_subject: redriveSubject(broker, triggerUid),
+      deliver_policy: DeliverPolicy.All,
+    }),
+  ]);
+}
+
+/** Removes both; what the trigger still owed goes with them. Idempotent. */
+export async function removeTriggerConsumers(
+  jsm: JetStreamManager,
+  { broker, triggerUid }: { broker: BrokerKey; triggerUid: string },
+): Promise<void> {
+  const name = consumerName(triggerUid);
+  const gone = ignoring(consumerNotFound, streamNotFound);
+  await Promise.all([
+    jsm.consumers.delete(eventStream(broker), name).catch(gone),
+    jsm.consumers.delete(redriveStream(broker), name).catch(gone),
+    jsm.streams.purge(redriveStream(broker), { filter: redriveSubject(broker, triggerUid) }).catch(gone),
+  ]);
+}
+
+/** What NATS knows of one consumer; undefined when it does not exist. */
+export async function consumerInfo(
+  jsm: JetStreamManager,
+  stream: string,
+  triggerUid: string,
+): Promise<ConsumerInfo | undefined> {
+  return jsm.consumers
+    .info(stream, consumerName(triggerUid))
+    .catch(ignoring(consumerNotFound, streamNotFound));
+}
+
+async function ensureConsumer(
+  jsm: JetStreamManager,
+  stream: string,
+  specific: Partial<ConsumerConfig> & { durable_name: string; filter_subject: string },
+): Promise<void> {
+  const config = {
+    ...specific,
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: nanos(ackWaitMs),
+    max_deliver: -1,
+    max_ack_pending: ackPendingMax,
+  };
+  try {
+    await jsm.consumers.add(stream, config);
+  } catch (error) {
+    if (!isApiError(error, consumerExists)) throw error;
+    const { filter_subject, ack_wait, max_ack_pending } = config;
+    await jsm.consumers.update(stream, specific.durable_name, { filter_subject, ack_wait, max_ack_pending });
+  }
+}

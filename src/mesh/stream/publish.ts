@@ -1,0 +1,185 @@
+/**
+ * Publishing into JetStream: one shared ack inbox, publishes of one tick leave in one write, each promise
+ * resolves with its own PubAck. Neither `js.publish()` per event nor an unbounded `Promise.all` (DESIGN §6).
+ *
+ * P1  a resolved publish is stored; a rejected one may or may not be: retry with the same message id.
+ * P2  un-acked publishes are bounded by count and by bytes; over the bound a publish is refused at once.
+ * P3  when the connection drops, every un-acked publish is rejected at once: the client has lost it.
+ * P4  nothing thrown here reaches the NATS reader.
+ */
+import { createInbox, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
+import { MsgHdrsImpl } from "@nats-io/nats-core/internal";
+import type { Clock, Timer } from "../clock.ts";
+import { MeshError } from "../errors.ts";
+import type { Closeable } from "../lifecycle.ts";
+
+export interface PubAck {
+  readonly stream: string;
+  readonly sequence: number;
+  /** The message id was seen within the window; `sequence` is the first copy's. */
+  readonly duplicate: boolean;
+}
+
+/**
+ * Header name to value; the caller guarantees that neither holds CR, LF or illegal characters: `fromRecord`
+ * checks nothing (and takes plain strings, whatever its type says), which is what makes it cheap.
+ */
+export type HeaderRecord = Readonly<Record<string, string>>;
+
+const unackedMax = 8192;
+const unackedBytesMax = 64 * 1024 * 1024;
+const ackTimeoutMs = 5000;
+const sweepMs = 250;
+const headerOverheadBytes = 512;
+
+interface Waiting {
+  readonly resolve: (ack: PubAck) => void;
+  readonly reject: (error: MeshError) => void;
+  readonly bytes: number;
+  readonly deadline: number;
+}
+
+export class Publisher implements Closeable {
+  readonly #nc: NatsConnection;
+  readonly #clock: Clock;
+  readonly #inbox: string;
+  readonly #subscription: Subscription;
+  readonly #sweeper: Timer;
+  readonly #waiting = new Map<string, Waiting>();
+  #next = 0;
+  #bytes = 0;
+  #connected = true;
+
+  constructor(nc: NatsConnection, clock: Clock) {
+    this.#nc = nc;
+    this.#clock = clock;
+    this.#inbox = `${createInbox()}.`;
+    this.#subscription = nc.subscribe(`${this.#inbox}*`, {
+      callback: (error, msg) => {
+        if (error === null) this.#onAck(msg);
+      },
+    });
+    this.#sweeper = clock.every(sweepMs, () => this.#sweep());
+  }
+
+  /** Un-acked publishes now. */
+  get unacked(): number {
+    return this.#waiting.size;
+  }
+
+  /** Told by the connection's owner; P3. */
+  setConnected(connected: boolean): void {
+    this.#connected = connected;
+    if (!connected) this.#rejectAll("the connection to NATS was lost");
+  }
+
+  /**
+   * Stores one message. Rejects with OVERLOADED (P2), STORAGE_UNAVAILABLE (P1, P3, no stream, timeout, full
+   * stream) or EVENT_TOO_LARGE.
+   */
+  publish(subject: string, payload: Uint8Array, headers: HeaderRecord): Promise<PubAck> {
+    return new Promise((resolve, reject) => {
+      if (!this.#connected) return reject(unavailable("NATS is not connected"));
+      const bytes = payload.length + headerOverheadBytes;
+      if (this.#waiting.size >= unackedMax || this.#bytes + bytes > unackedBytesMax) {
+        return reject(
+          new MeshError("OVERLOADED", { found: `${this.#waiting.size} events waiting for storage` }),
+        );
+      }
+      const token = (this.#next++).toString(36);
+      try {
+        this.#nc.publish(subject, payload, {
+          reply: this.#inbox + token,
+          headers: MsgHdrsImpl.fromRecord(headers as unknown as Record<string, string[]>),
+        });
+      } catch (cause) {
+        return reject(refusedByClient(cause));
+      }
+      this.#bytes += bytes;
+      const deadline = this.#clock.monotonic() + ackTimeoutMs;
+      this.#waiting.set(token, { resolve, reject, bytes, deadline });
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#sweeper.cancel();
+    this.#subscription.unsubscribe();
+    this.#rejectAll("the mesh is stopping");
+  }
+
+  #onAck(msg: Msg): void {
+    const token = msg.subject.slice(this.#inbox.length);
+    const waiting = this.#waiting.get(token);
+    if (waiting === undefined) return;
+    this.#forget(token, waiting);
+    const answer = readAck(msg);
+    if (answer instanceof MeshError) waiting.reject(answer);
+    else waiting.resolve(answer);
+  }
+
+  #sweep(): void {
+    const now = this.#clock.monotonic();
+    for (const [token, waiting] of this.#waiting) {
+      // Insertion order is deadline order: the first that is not due ends the sweep.
+      if (waiting.deadline > now) break;
+      this.#forget(token, waiting);
+      waiting.reject(unavailable(`no acknowledgement within ${ackTimeoutMs} ms`));
+    }
+  }
+
+  #rejectAll(why: string): void {
+    for (const [token, waiting] of this.#waiting) {
+      this.#forget(token, waiting);
+      waiting.reject(unavailable(why));
+    }
+  }
+
+  #forget(token: string, waiting: Waiting): void {
+    this.#waiting.delete(token);
+    this.#bytes -= waiting.bytes;
+  }
+}
+
+interface RawAck {
+  stream?: string;
+  seq?: number;
+  duplicate?: boolean;
+  error?: { code?: number; err_code?: number; description?: string };
+}
+
+function readAck(msg: Msg): PubAck | MeshError {
+  // An empty answer is the server's "no responders" status: no stream takes this subject right now.
+  if (msg.data.length === 0) return unavailable("no stream takes the subject");
+  let raw: RawAck;
+  try {
+    raw = msg.json<RawAck>();
+  } catch {
+    return unavailable("the acknowledgement is not JSON");
+  }
+  if (raw.error !== undefined) return refusedByServer(raw.error);
+  return { stream: raw.stream ?? "", sequence: raw.seq ?? 0, duplicate: raw.duplicate === true };
+}
+
+/** Sheet nats-jetstream §11. */
+function refusedByServer(error: NonNullable<RawAck["error"]>): MeshError {
+  const text = `${error.description ?? "unknown error"} (${error.err_code ?? error.code ?? 0})`;
+  switch (error.err_code) {
+    case 10054:
+      return new MeshError("EVENT_TOO_LARGE", { found: text });
+    case 10097:
+      return new MeshError("HEADERS_TOO_LARGE", { found: text });
+    default:
+      return unavailable(text);
+  }
+}
+
+function refusedByClient(cause: unknown): MeshError {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  return text.includes("max_payload") || text.includes("payload max")
+    ? new MeshError("EVENT_TOO_LARGE", { found: text, cause })
+    : new MeshError("STORAGE_UNAVAILABLE", { found: text, cause });
+}
+
+function unavailable(found: string): MeshError {
+  return new MeshError("STORAGE_UNAVAILABLE", { found });
+}

@@ -1,0 +1,171 @@
+/**
+ * Pulls deliveries of one consumer, exactly as many as its owner wants: the window is refilled on every
+ * completion, never by waiting for a batch (DESIGN §5).
+ *
+ * L1  `asked` counts deliveries requested and not yet arrived; asked + in the owner's hands ≤ what it wants.
+ * L2  a pull that ends early says how many it still owed; a lost answer is noticed by missing heartbeats and
+ *     then every pull is forgotten and asked again on a fresh inbox (JetStream redelivers what got lost).
+ * L3  nothing thrown here reaches the NATS reader.
+ */
+import { createInbox, type Msg, type NatsConnection, nanos, type Subscription } from "@nats-io/nats-core";
+import type { Clock, Timer } from "../clock.ts";
+import type { Closeable } from "../lifecycle.ts";
+
+/** One delivery of a stored message to this consumer. */
+export interface Delivery {
+  readonly msg: Msg;
+  /** Position in the stream. */
+  readonly sequence: number;
+  /** 1 for the first delivery; attempts that were never made count here too, so never use it as an attempt number. */
+  readonly deliveryCount: number;
+  /** When it was stored, epoch milliseconds. */
+  readonly storedMs: number;
+  /** Messages the consumer has not delivered yet. */
+  readonly pending: number;
+}
+
+const expiresMs = 30_000;
+const heartbeatMs = 5_000;
+const silenceMaxMs = 2 * heartbeatMs + 1_000;
+const retryMs = 250;
+/** Ask again once this share of the window is free; smaller batches would only cost round trips. */
+const refillShare = 4;
+
+export interface PullerOptions {
+  readonly nc: NatsConnection;
+  readonly clock: Clock;
+  readonly stream: string;
+  readonly consumer: string;
+  /** How many more deliveries the owner can take now, besides those already asked for. */
+  readonly wants: (asked: number) => number;
+  /** Must not throw. */
+  readonly onDelivery: (delivery: Delivery) => void;
+  /** The server says why it does not deliver (consumer gone, no leader, …); the puller keeps trying. */
+  readonly onTrouble: (description: string) => void;
+}
+
+export class Puller implements Closeable {
+  readonly #options: PullerOptions;
+  readonly #subject: string;
+  readonly #monitor: Timer;
+  #inbox = "";
+  #subscription: Subscription | undefined;
+  #asked = 0;
+  #pulls = 0;
+  #lastHeardMs: number;
+  #retry: Timer | undefined;
+  #closed = false;
+
+  constructor(options: PullerOptions) {
+    this.#options = options;
+    this.#subject = `$JS.API.CONSUMER.MSG.NEXT.${options.stream}.${options.consumer}`;
+    this.#lastHeardMs = options.clock.monotonic();
+    this.#monitor = options.clock.every(1000, () => this.#checkSilence());
+    this.#renew();
+    this.refill();
+  }
+
+  /** Deliveries requested and not yet arrived. */
+  get asked(): number {
+    return this.#asked;
+  }
+
+  /** Call whenever the owner can take more. Cheap; asks only when worth a round trip. */
+  refill(): void {
+    if (this.#closed || this.#retry !== undefined) return;
+    const free = this.#options.wants(this.#asked);
+    if (free <= 0) return;
+    if (this.#asked > 0 && free < Math.max(1, Math.floor((free + this.#asked) / refillShare))) return;
+    this.#ask(free);
+  }
+
+  /** The connection is back: whatever was asked before is lost. */
+  restart(): void {
+    if (this.#closed) return;
+    this.#renew();
+    this.refill();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#monitor.cancel();
+    this.#retry?.cancel();
+    this.#subscription?.unsubscribe();
+  }
+
+  #ask(batch: number): void {
+    const { nc, clock } = this.#options;
+    if (this.#asked === 0) this.#lastHeardMs = clock.monotonic();
+    this.#asked += batch;
+    const request = { batch, expires: nanos(expiresMs), idle_heartbeat: nanos(heartbeatMs) };
+    try {
+      nc.publish(this.#subject, JSON.stringify(request), { reply: `${this.#inbox}.${this.#pulls++}` });
+    } catch {
+      // The connection is closing; whoever owns it closes this puller too.
+      this.#asked -= batch;
+    }
+  }
+
+  #onMessage(msg: Msg): void {
+    if (this.#closed) return;
+    this.#lastHeardMs = this.#options.clock.monotonic();
+    const delivery = msg.reply?.startsWith("$JS.ACK.") ? parseDelivery(msg) : undefined;
+    if (delivery === undefined) {
+      this.#onStatus(msg);
+      return;
+    }
+    this.#asked = Math.max(0, this.#asked - 1);
+    this.#options.onDelivery(delivery);
+  }
+
+  /** Sheet nats-jetstream §3.2, the status table. */
+  #onStatus(msg: Msg): void {
+    const code = msg.headers?.code ?? 0;
+    if (code === 100) return;
+    if (code === 503) {
+      this.#pause("no JetStream leader answers for the consumer");
+      return;
+    }
+    const owed = Number(msg.headers?.get("Nats-Pending-Messages") || 0);
+    this.#asked = Math.max(0, this.#asked - owed);
+    if (code === 408) this.refill();
+    else this.#pause(msg.headers?.description ?? `status ${code}`);
+  }
+
+  #pause(description: string): void {
+    this.#options.onTrouble(description);
+    this.#retry ??= this.#options.clock.after(retryMs, () => {
+      this.#retry = undefined;
+      this.restart();
+    });
+  }
+
+  #checkSilence(): void {
+    if (this.#asked === 0 || this.#options.clock.monotonic() - this.#lastHeardMs < silenceMaxMs) return;
+    this.restart();
+  }
+
+  #renew(): void {
+    this.#subscription?.unsubscribe();
+    this.#asked = 0;
+    this.#inbox = createInbox();
+    this.#subscription = this.#options.nc.subscribe(`${this.#inbox}.*`, {
+      callback: (error, msg) => {
+        if (error === null) this.#onMessage(msg);
+      },
+    });
+    // Deliveries carry the event's subject, so they reach the inbox subscription by its sid alone.
+  }
+}
+
+/** `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>`, or with two more tokens before the stream. */
+function parseDelivery(msg: Msg): Delivery | undefined {
+  const tokens = (msg.reply ?? "").split(".");
+  const at = tokens.length >= 11 ? 6 : 4;
+  const deliveryCount = Number(tokens[at]);
+  const sequence = Number(tokens[at + 1]);
+  const storedMs = Math.floor(Number(tokens[at + 3]) / 1e6);
+  const pending = Number(tokens[at + 4]);
+  if (!Number.isSafeInteger(deliveryCount) || !Number.isSafeInteger(sequence)) return undefined;
+  return { msg, sequence, deliveryCount, storedMs, pending };
+}

@@ -1,0 +1,134 @@
+/**
+ * The streams of one broker (DESIGN §4): events, dead letters, redrives, journal. `ensure` is idempotent and
+ * updates what may be updated.
+ */
+import {
+  DiscardPolicy,
+  JetStreamApiError,
+  type JetStreamManager,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+} from "@nats-io/jetstream";
+import { nanos } from "@nats-io/nats-core";
+import {
+  type BrokerKey,
+  counterStream,
+  counterSubjects,
+  deadLetterStream,
+  deadLetterSubjects,
+  eventStream,
+  eventSubjects,
+  journalStream,
+  journalSubjects,
+  redriveStream,
+  redriveSubjects,
+} from "./subjects.ts";
+
+export interface StreamLimits {
+  readonly replicas: number;
+  /** How long an event can be replayed. */
+  readonly eventAgeMs: number;
+  /** Window in which a repeated (source, id) is a duplicate. */
+  readonly dedupeMs: number;
+  readonly journalAgeMs: number;
+  readonly journalBytesMax: number;
+}
+
+const streamExists = 10058;
+const streamNotFound = 10059;
+
+export async function ensureBrokerStreams(
+  jsm: JetStreamManager,
+  broker: BrokerKey,
+  limits: StreamLimits,
+): Promise<void> {
+  const metadata = { "weft.dev/broker": `${broker.namespace}/${broker.name}` };
+  const common = {
+    storage: StorageType.File,
+    num_replicas: limits.replicas,
+    allow_direct: true,
+    metadata,
+  };
+  await Promise.all([
+    ensureStream(jsm, {
+      ...common,
+      name: eventStream(broker),
+      subjects: [eventSubjects(broker)],
+      retention: RetentionPolicy.Limits,
+      discard: DiscardPolicy.New,
+      max_age: nanos(limits.eventAgeMs),
+      duplicate_window: nanos(limits.dedupeMs),
+      allow_atomic: true,
+    }),
+    ensureStream(jsm, {
+      ...common,
+      name: deadLetterStream(broker),
+      subjects: [deadLetterSubjects(broker)],
+      retention: RetentionPolicy.Limits,
+      discard: DiscardPolicy.New,
+    }),
+    ensureStream(jsm, {
+      ...common,
+      name: redriveStream(broker),
+      subjects: [redriveSubjects(broker)],
+      retention: RetentionPolicy.Workqueue,
+      discard: DiscardPolicy.New,
+    }),
+    ensureStream(jsm, {
+      ...common,
+      name: journalStream(broker),
+      subjects: [journalSubjects(broker)],
+      retention: RetentionPolicy.Limits,
+      discard: DiscardPolicy.Old,
+      max_age: nanos(limits.journalAgeMs),
+      max_bytes: limits.journalBytesMax,
+    }),
+  ]);
+}
+
+/** Deletes every stream of a broker with all it holds. */
+export async function removeBrokerStreams(jsm: JetStreamManager, broker: BrokerKey): Promise<void> {
+  const names = [eventStream, deadLetterStream, redriveStream, journalStream].map((name) => name(broker));
+  await Promise.all(names.map((name) => jsm.streams.delete(name).catch(ignoring(streamNotFound))));
+}
+
+/** The counters of every trigger and broker: NATS adds the increments up, so they survive any crash of ours. */
+export function ensureCounterStream(jsm: JetStreamManager, replicas: number): Promise<void> {
+  return ensureStream(jsm, {
+    name: counterStream,
+    subjects: [counterSubjects],
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.Old,
+    storage: StorageType.File,
+    num_replicas: replicas,
+    max_msgs_per_subject: 1,
+    allow_direct: true,
+    allow_msg_counter: true,
+  });
+}
+
+async function ensureStream(
+  jsm: JetStreamManager,
+  config: Partial<StreamConfig> & { name: string },
+): Promise<void> {
+  try {
+    await jsm.streams.add(config);
+  } catch (error) {
+    if (!isApiError(error, streamExists)) throw error;
+    await jsm.streams.update(config.name, config);
+  }
+}
+
+/** Whether `error` is the JetStream API error with this err_code (sheet nats-jetstream §11). */
+export function isApiError(error: unknown, ...codes: number[]): boolean {
+  return error instanceof JetStreamApiError && codes.includes(error.code);
+}
+
+/** A catch handler that swallows just these API errors. */
+export function ignoring(...codes: number[]): (error: unknown) => undefined {
+  return (error) => {
+    if (!isApiError(error, ...codes)) throw error;
+    return undefined;
+  };
+}

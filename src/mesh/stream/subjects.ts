@@ -1,0 +1,207 @@
+/**
+ * Every NATS name weft uses is made here and nowhere else (DESIGN §4). Tokens are escaped reversibly
+ * (sheet nats-jetstream §4.1): letters, digits, `_` and `-` stay, every other byte is `=XX`, an empty token
+ * is a lone `=`, a token over `tokenBytesMax` becomes `=h` and a hash.
+ *
+ * N1  two different names never share a subject, stream or consumer, save types whose tokens were hashed.
+ * N2  the event is authoritative; a subject is only an index and is never decoded for attributes.
+ */
+import { createHash } from "node:crypto";
+
+/** A broker's identity; a Kubernetes name never holds `_`, so `<ns>_<name>` is unambiguous. */
+export interface BrokerKey {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+const typeTokensMax = 12;
+const tokenBytesMax = 100;
+const plainToken = /^[A-Za-z0-9_-]+$/;
+
+/** One subject token for any string. */
+export function encodeToken(token: string): string {
+  if (token === "") return "=";
+  if (token.length <= tokenBytesMax && plainToken.test(token)) return token;
+  let encoded = "";
+  for (const byte of Buffer.from(token, "utf8")) {
+    const char = String.fromCharCode(byte);
+    encoded += plainToken.test(char) ? char : `=${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+  }
+  return encoded.length <= tokenBytesMax ? encoded : `=h${sha256(token)}`;
+}
+
+/** The subject tokens of an event type: split at `.`, what exceeds the cap is folded into the last token. */
+export function typeTokens(type: string): string[] {
+  const pieces = type.split(".");
+  if (pieces.length > typeTokensMax) {
+    pieces.push(pieces.splice(typeTokensMax - 1).join("."));
+  }
+  return pieces.map(encodeToken);
+}
+
+const typeSuffixes = new Map<string, string>();
+const typeSuffixesMax = 10_000;
+
+/** Memoised: a mesh sees few types and many events. Cleared when full, so hostile types cost no memory. */
+function typeSuffix(type: string): string {
+  let suffix = typeSuffixes.get(type);
+  if (suffix === undefined) {
+    suffix = typeTokens(type).join(".");
+    if (typeSuffixes.size >= typeSuffixesMax) typeSuffixes.clear();
+    typeSuffixes.set(type, suffix);
+  }
+  return suffix;
+}
+
+/** `weft.ev.<ns>.<broker>.`, what every event subject of a broker starts with. */
+export function eventSubjectPrefix(broker: BrokerKey): string {
+  return `weft.ev.${scope(broker)}.`;
+}
+
+/** Where an event of `type` is stored. */
+export function eventSubject(prefix: string, type: string): string {
+  return prefix + typeSuffix(type);
+}
+
+/** Every event of a broker. */
+export function eventSubjects(broker: BrokerKey): string {
+  return `${eventSubjectPrefix(broker)}>`;
+}
+
+/** The events whose type starts with these complete `.`-separated pieces and has at least one more. */
+export function eventPrefixFilter(broker: BrokerKey, pieces: readonly string[]): string {
+  const kept = pieces.slice(0, typeTokensMax - 2).map(encodeToken);
+  return kept.length === 0 ? eventSubjects(broker) : `${eventSubjectPrefix(broker)}${kept.join(".")}.>`;
+}
+
+export function eventStream(broker: BrokerKey): string {
+  return `weft-ev-${stem(broker)}`;
+}
+
+export function deadLetterStream(broker: BrokerKey): string {
+  return `weft-dl-${stem(broker)}`;
+}
+
+export function deadLetterSubject(broker: BrokerKey, trigger: string): string {
+  return `weft.dl.${scope(broker)}.${encodeToken(trigger)}`;
+}
+
+export function deadLetterSubjects(broker: BrokerKey): string {
+  return `weft.dl.${scope(broker)}.>`;
+}
+
+/** Events on their way to exactly one trigger again: redriven dead letters and replays. */
+export function redriveStream(broker: BrokerKey): string {
+  return `weft-rd-${stem(broker)}`;
+}
+
+export function redriveSubject(broker: BrokerKey, triggerUid: string): string {
+  return `weft.rd.${scope(broker)}.${encodeToken(triggerUid)}`;
+}
+
+export function redriveSubjects(broker: BrokerKey): string {
+  return `weft.rd.${scope(broker)}.>`;
+}
+
+export function journalStream(broker: BrokerKey): string {
+  return `weft-log-${stem(broker)}`;
+}
+
+export function journalSubjects(broker: BrokerKey): string {
+  return `weft.log.${scope(broker)}.>`;
+}
+
+/** All attempts at one delivery: `origin` tells the event stream (`e`) from the redrive stream (`r`). */
+export function attemptSubject(
+  broker: BrokerKey,
+  { triggerUid, origin, sequence }: { triggerUid: string; origin: "e" | "r"; sequence: number },
+): string {
+  const position = origin === "e" ? `${sequence}` : `r${sequence}`;
+  return `weft.log.${scope(broker)}.${encodeToken(triggerUid)}.${position}`;
+}
+
+/** Where batches of outcomes go; `=` cannot start a trigger uid. */
+export function outcomesSubject(broker: BrokerKey): string {
+  return `weft.log.${scope(broker)}.=outcomes`;
+}
+
+/** The journal of every broker, for whoever follows along. */
+export const allJournals = "weft.log.>";
+export const allDeadLetters = "weft.dl.>";
+
+export function consumerName(triggerUid: string): string {
+  return `t-${encodeToken(triggerUid)}`;
+}
+
+export const counterStream = "weft-counters";
+export const counterSubjects = "weft.count.>";
+
+export function counterSubject(uid: string, counter: string): string {
+  return `weft.count.${encodeToken(uid)}.${encodeToken(counter)}`;
+}
+
+export const resourceBucket = "weft-resources";
+
+/** The broker a stream belongs to, from `<ns>_<name>`; undefined when it is none of ours. */
+export function brokerOfStream(stream: string): BrokerKey | undefined {
+  const match = /^weft-(?:ev|dl|rd|log|at)-([^_]+)_([^_]+)$/.exec(stream);
+  if (match?.[1] === undefined || match[2] === undefined) return undefined;
+  return { namespace: decodeToken(match[1]), name: decodeToken(match[2]) };
+}
+
+/** A dead letter's public id: unique over all brokers, safe in a URL path. */
+export function deadLetterId(broker: BrokerKey, sequence: number): string {
+  return `${stem(broker)}_${sequence}`;
+}
+
+/** The inverse of deadLetterId; undefined for anything else. */
+export function parseDeadLetterId(id: string): { broker: BrokerKey; sequence: number } | undefined {
+  const match = /^([^_]{1,300})_([^_]{1,900})_(\d{1,15})$/.exec(id);
+  if (match?.[1] === undefined || match[2] === undefined || !validToken(match[1]) || !validToken(match[2])) {
+    return undefined;
+  }
+  return {
+    broker: { namespace: decodeToken(match[1]), name: decodeToken(match[2]) },
+    sequence: Number(match[3]),
+  };
+}
+
+/** Message ids of what a delivery causes: the same delivery, made twice, is stored once. */
+export function replyMessageId(triggerUid: string, origin: "e" | "r", sequence: number): string {
+  return `r:${triggerUid}:${origin}${sequence}`;
+}
+
+export function deadLetterMessageId(triggerUid: string, origin: "e" | "r", sequence: number): string {
+  return `d:${triggerUid}:${origin}${sequence}`;
+}
+
+/** `<source, id>` as the deduplication id of an event (sheet cloudevents §3.4). A source holds no space. */
+export function eventMessageId(source: string, id: string): string {
+  if (source.length + id.length <= messageIdBytesMax && printable.test(source) && printable.test(id)) {
+    return `e:${source} ${id}`;
+  }
+  return `h:${createHash("sha256").update(`${source}\n${id}`).digest("base64url")}`;
+}
+
+const messageIdBytesMax = 120;
+const printable = /^[\x21-\x7e]+$/;
+
+function scope(broker: BrokerKey): string {
+  return `${encodeToken(broker.namespace)}.${encodeToken(broker.name)}`;
+}
+
+function stem(broker: BrokerKey): string {
+  return `${encodeToken(broker.namespace)}_${encodeToken(broker.name)}`;
+}
+
+function validToken(token: string): boolean {
+  return /^(?:[A-Za-z0-9-]|=[0-9A-F]{2})+$/.test(token);
+}
+
+function decodeToken(token: string): string {
+  return decodeURIComponent(token.replaceAll("=", "%"));
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 32);
+}
