@@ -13,17 +13,19 @@ import { until } from "./until.ts";
 
 export interface TestNats {
   readonly server: NatsServer;
-  /** With the token. */
+  /** With the token, as other NATS clients read it. */
   readonly url: string;
+  /** For a bare `connect` of the NATS library, which does not read the token out of an address. */
+  readonly login: { readonly servers: string; readonly token: string };
   readonly dataDir: string;
-  /** A connection that `stop` closes. */
+  /** A connection that `close` closes. */
   connect(name?: string): Promise<MeshConnection>;
   /** kill -9; the supervisor brings the server back on the same address with what it had stored. */
   kill9(): void;
   /** kill9, then waits until another server process is there. */
   restart(): Promise<void>;
   /** Ends the server and removes all it stored. */
-  stop(): Promise<void>;
+  close(): Promise<void>;
 }
 
 export async function startTestNats(): Promise<TestNats> {
@@ -45,10 +47,12 @@ export async function startTestNats(): Promise<TestNats> {
         say: () => {},
       }),
     );
+    const { username: token, host } = new URL(server.url);
     const kill9 = () => process.kill(server.pidNow() ?? Number.NaN, "SIGKILL");
     return {
       server,
       url: server.url,
+      login: { servers: host, token },
       dataDir: dataDir.path,
       connect: async (name = "test") =>
         started.use(name, await connectNats(server.target, { name, clock: systemClock, log: silentLog })),
@@ -58,7 +62,7 @@ export async function startTestNats(): Promise<TestNats> {
         kill9();
         await until(() => server.pidNow() !== before && server.pidNow(), { what: "a new server process" });
       },
-      stop: () => started.close(),
+      close: () => started.close(),
     };
   } catch (error) {
     await started.close();

@@ -19,7 +19,8 @@ import type { AttributeValues } from "../filter/cesql/identifiers.ts";
 export const lineLengthMax = 8_388_608;
 
 const requestSchema = z.looseObject({
-  expression: z.string(),
+  // Kits that keep their cases in YAML hand over `TRUE` and `10` as what they look like.
+  expression: z.union([z.string(), z.number(), z.boolean()]).transform(String),
   event: z.record(z.string(), z.unknown()).default({}),
 });
 

@@ -7,6 +7,7 @@ import { messageOf } from "../errors.ts";
 import { HOPS_MAX, HOPS_MAX_DEFAULT, JOURNAL, numberAnnotation } from "../resources/annotations.ts";
 import { type Broker, brokerSchema, classOf, WEFT_CLASS } from "../resources/broker.ts";
 import { type Conditions, startConditions } from "../resources/conditions.ts";
+import { sameJson } from "../resources/json.ts";
 import { BROKER } from "../resources/kinds.ts";
 import type { StoredObject } from "../resources/meta.ts";
 import type { BrokerRoute } from "../routes/route.ts";
@@ -90,8 +91,11 @@ async function serve(
   { board, dataPlane, conditions }: { board: RouteBoard; dataPlane: DataPlane; conditions: Conditions },
 ): Promise<{ error: unknown } | undefined> {
   try {
-    await dataPlane.ensureBroker(route);
-    board.setBroker(route);
+    // On the board means: ensured in this process. Passes after a mere change of status need not ask again.
+    if (!sameJson(board.broker(route), route)) {
+      await dataPlane.ensureBroker(route);
+      board.setBroker(route);
+    }
   } catch (error) {
     const because = { reason: "ChannelFailure", message: messageOf(error) };
     conditions.markFalse("TriggerChannelReady", because);

@@ -6,6 +6,7 @@ import type { Revision, Service } from "../resources/service.ts";
 import type { Store } from "../store/store.ts";
 import type { ReconcileKey } from "./controller.ts";
 import type { FunctionRevision, RevisionOutcome } from "./function-host.ts";
+import { deleteObject } from "./status.ts";
 
 export const REVISION_LABELS = {
   configuration: "serving.knative.dev/configuration",
@@ -110,9 +111,7 @@ export async function collectRevisions(
     .items.filter(({ metadata }) => metadata.labels?.[REVISION_LABELS.service] === key.name)
     .filter(({ metadata }) => !keep.has(metadata.name))
     .sort((a, b) => numberOf(b) - numberOf(a));
-  for (const { metadata } of unused.slice(UNUSED_REVISIONS_MAX)) {
-    await store.delete(REVISION, { namespace: key.namespace, name: metadata.name }, { uid: metadata.uid });
-  }
+  for (const revision of unused.slice(UNUSED_REVISIONS_MAX)) await deleteObject(store, REVISION, revision);
 }
 
 function numberOf(revision: StoredObject): number {

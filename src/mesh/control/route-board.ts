@@ -1,4 +1,7 @@
-/** The route table while it is being written: reconcilers set single routes, each change publishes the whole. */
+/**
+ * The route table while it is being written: reconcilers set single routes, each change publishes the whole. A
+ * route is set only after the data plane has ensured it, so being here means being served by this process.
+ */
 import { sameJson } from "../resources/json.ts";
 import type { BrokerRoute, Routes, TriggerRoute } from "../routes/route.ts";
 import { formatKey, type ReconcileKey } from "./controller.ts";

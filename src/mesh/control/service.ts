@@ -25,7 +25,7 @@ import type { Addresses } from "./addresses.ts";
 import type { Reconcile, ReconcileKey } from "./controller.ts";
 import type { FunctionHost, RevisionOutcome } from "./function-host.ts";
 import { collectRevisions, REVISION_LABELS, revisionFor, toFunctionRevision } from "./revision.ts";
-import { writeStatus } from "./status.ts";
+import { deleteObject, writeStatus } from "./status.ts";
 
 export interface ServiceReconcilerParts {
   readonly store: Store;
@@ -85,7 +85,7 @@ async function removeChildren(key: ReconcileKey, store: Store): Promise<void> {
   for (const kind of [ROUTE, CONFIGURATION]) {
     const child = store.get(kind, key);
     if (child?.metadata.labels?.[REVISION_LABELS.service] !== key.name) continue;
-    await store.delete(kind, key, { uid: child.metadata.uid });
+    await deleteObject(store, kind, child);
   }
 }
 

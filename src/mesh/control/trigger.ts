@@ -9,12 +9,8 @@ import { type Clock, rfc3339 } from "../clock.ts";
 import { messageOf } from "../errors.ts";
 import { CONCURRENCY, CONCURRENCY_DEFAULT, numberAnnotation, PAUSED } from "../resources/annotations.ts";
 import { type Broker, brokerSchema, classOf, WEFT_CLASS } from "../resources/broker.ts";
-import {
-  type Conditions,
-  conditionsSchema,
-  findCondition,
-  startConditions,
-} from "../resources/conditions.ts";
+import { type Conditions, findCondition, startConditions } from "../resources/conditions.ts";
+import { sameJson } from "../resources/json.ts";
 import { BROKER, TRIGGER } from "../resources/kinds.ts";
 import type { StoredObject } from "../resources/meta.ts";
 import { brokerNameOf, type Trigger, triggerSchema } from "../resources/trigger.ts";
@@ -144,8 +140,11 @@ async function subscribe(
     return undefined;
   }
   try {
-    await dataPlane.ensureTrigger(route);
-    board.setTrigger(route);
+    // On the board means: ensured in this process. Passes after a mere change of status need not ask again.
+    if (!sameJson(board.trigger(route), route)) {
+      await dataPlane.ensureTrigger(route);
+      board.setTrigger(route);
+    }
   } catch (error) {
     conditions.markFalse("SubscriptionReady", { reason: "NotSubscribed", message: messageOf(error) });
     return { error };

@@ -76,11 +76,18 @@ export class Caller {
     } finally {
       call.onWaiting(false);
     }
+    let outcome: "answered" | "broken" = "broken";
     try {
       const extra = call.functionHeaders(clock.now() + call.policy.timeoutMs);
-      return await this.#post(lease.url + target.path, call, { ...call.headers, ...extra, ...lease.headers });
+      const result = await this.#post(lease.url + target.path, call, {
+        ...call.headers,
+        ...extra,
+        ...lease.headers,
+      });
+      if (result.kind === "answered") outcome = "answered";
+      return result;
     } finally {
-      lease.release();
+      lease.release(outcome);
     }
   }
 

@@ -13,8 +13,8 @@ export interface Lease {
   readonly url: string;
   /** Headers the instance demands, by name. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Call exactly once, when the request is over. */
-  release(): void;
+  /** Call exactly once: whether any HTTP answer came, or none. */
+  release(outcome: "answered" | "broken"): void;
 }
 
 export interface Capacity {

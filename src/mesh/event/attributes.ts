@@ -9,7 +9,7 @@
 import { MeshError } from "../errors.ts";
 import type { Attributes, Event } from "./event.ts";
 import { encodeHeaderValue, isPlainHeaderValue } from "./header-value.ts";
-import { attributesBytesMaxDefault, type EventLimits } from "./limits.ts";
+import { attributesBytesMaxDefault, attributesBytesMaxStored, type EventLimits } from "./limits.ts";
 import { isTimestamp } from "./timestamp.ts";
 import { isUriReference } from "./uri.ts";
 import { eventInvalid, requireName, requireValue, requireVersioned } from "./validate.ts";
@@ -86,7 +86,8 @@ export function setPlainAttribute(draft: Draft, name: string, text: string): boo
       if (text === "" || !isPlainHeaderValue(text)) return false;
       break;
     case "datacontenttype":
-      return false;
+      if (text !== "application/json") return false;
+      break;
     default:
       if (!isPlainHeaderValue(text)) return false;
   }
@@ -139,12 +140,8 @@ export function attributesOf(
  * The same event with some attributes set, replaced or (when undefined) removed; data is shared. Only what
  * changes is checked. Throws EVENT_INVALID or HEADERS_TOO_LARGE.
  */
-export function withAttributes(
-  event: Event,
-  changes: Readonly<Record<string, string | undefined>>,
-  limits: EventLimits = {},
-): Event {
-  const draft = draftAttributes(limits);
+export function withAttributes(event: Event, changes: Readonly<Record<string, string | undefined>>): Event {
+  const draft = draftAttributes({ attributesBytesMax: attributesBytesMaxStored });
   for (const name in event.attributes) {
     if (!Object.hasOwn(changes, name)) put(draft, name, event.attributes[name] ?? "");
   }

@@ -136,7 +136,9 @@ function decodeBinary(
     }
   }
   if (draft.specversion === undefined) throw notAnEvent();
-  if (contentType !== undefined) setNamedAttribute(draft, "datacontenttype", contentType);
+  if (contentType !== undefined && !setPlainAttribute(draft, "datacontenttype", contentType)) {
+    setNamedAttribute(draft, "datacontenttype", contentType);
+  }
   return { attributes: completeAttributes(draft), data: body.length === 0 ? undefined : body };
 }
 

@@ -11,8 +11,10 @@ export interface EventLimits {
   readonly bodyBytesMax?: number;
 }
 
-/** JetStream takes header blocks of 65,535 bytes; 1 KiB of it is kept for the mesh's own headers. */
-export const attributesBytesMaxDefault = 63 * 1024;
+/** What is accepted from outside: an intermediary must forward events of 64 KiB, and they may be all attributes. */
+export const attributesBytesMaxDefault = 64 * 1024;
+/** What is accepted from within: the mesh adds attributes to an event, and must never refuse what it took. */
+export const attributesBytesMaxStored = 2 * attributesBytesMaxDefault;
 export const batchEventsMaxDefault = 1000;
 /** Members of one JSON event that are null: they cost memory but no attribute bytes. */
 export const nullMembersMax = 1000;

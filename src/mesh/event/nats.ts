@@ -6,6 +6,7 @@
  * N2  read, in this order: Content-Type of CloudEvents → structured; ce-specversion → binary; a payload that is a
  *     JSON object → structured (publishers of binding 1.0.2 send no header at all). Names in any case.
  * N3  headers that are no attributes are ignored.
+ * N4  attributes may be larger than ingress takes: what was stored once must stay readable with what was added.
  */
 import { MeshError } from "../errors.ts";
 import { completeAttributes, draftAttributes, setNamedAttribute, setPlainAttribute } from "./attributes.ts";
@@ -13,7 +14,7 @@ import type { Event } from "./event.ts";
 import { attributeNameOf, hasAttributePrefix, headerNameOf } from "./header-name.ts";
 import { decodeHeaderValue, encodeHeaderValue } from "./header-value.ts";
 import { decodeJson, looksLikeJsonObject } from "./json.ts";
-import { type EventLimits, requireBodySize } from "./limits.ts";
+import { attributesBytesMaxStored, type EventLimits, requireBodySize } from "./limits.ts";
 import { charsetOf, contentModeOf, formatUnsupported, isUtf8Charset } from "./media-type.ts";
 import { eventInvalid } from "./validate.ts";
 
@@ -29,8 +30,14 @@ export function natsHeaderPairs(event: Event): [name: string, value: string][] {
   return pairs;
 }
 
+const storedLimits: EventLimits = { attributesBytesMax: attributesBytesMaxStored };
+
 /** Reads an event out of a NATS message. `data` may be a view of `payload`. Throws MeshError. */
-export function decodeNats(headers: NatsHeaders, payload: Uint8Array, limits: EventLimits = {}): Event {
+export function decodeNats(
+  headers: NatsHeaders,
+  payload: Uint8Array,
+  limits: EventLimits = storedLimits,
+): Event {
   requireBodySize(payload, limits);
   const { attributeHeaders, contentType, hasSpecVersion } = sortHeaders(headers);
   const mode = contentModeOf(contentType);

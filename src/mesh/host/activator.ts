@@ -11,82 +11,28 @@
  * V5  At zero, with no load, nothing runs: no timer, no process.
  */
 import type { Clock, Timer } from "../clock.ts";
-import { MeshError } from "../errors.ts";
+import { assert, MeshError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { boundScale, decideScale, freshMemory, type ScaleMemory } from "./autoscaler.ts";
+import { Backoff } from "./backoff.ts";
 import type { Instance, InstanceSpec, StartResult, StartTiming } from "./instance.ts";
-import { LoadMeter } from "./load-window.ts";
 import type { Pool } from "./pool.ts";
+import { Scaler } from "./scaler.ts";
 import { parseGoDuration, parseScaling, type ScalingSpec } from "./scaling.ts";
+import type { Lease, RevisionResult, RevisionSpec, ServiceRef, ServiceStatus } from "./service.ts";
+import { WaitingLine } from "./waiting-line.ts";
 
-const waitersMax = 10_000;
-const sampleMs = 1000;
-const samplesPerDecision = 2;
 /** Somebody who waits this long although instances run makes the autoscaler look at once. */
 const pokeAfterMs = 250;
-const backoffFirstMs = 1000;
-const backoffMaxMs = 60_000;
+/** An instance that does not answer a ping within this is stuck. */
 const pingMs = 2000;
 const progressDeadlineMs = 60_000;
-
-export interface ServiceRef {
-  readonly namespace: string;
-  readonly name: string;
-}
-
-export interface RevisionSpec extends ServiceRef {
-  /** The revision's name, `<service>-00001`. */
-  readonly revision: string;
-  /** The bundle; its name is its digest. */
-  readonly file: string;
-  /** Working directory of the instances. */
-  readonly root?: string | undefined;
-  readonly env: Readonly<Record<string, string>>;
-  /** 0 is unlimited (the target, 100, is then the bound per instance). */
-  readonly containerConcurrency: number;
-  readonly timeoutSeconds: number;
-  /** Of the revision template: `autoscaling.knative.dev/*`, `serving.knative.dev/progress-deadline`. */
-  readonly annotations: Readonly<Record<string, string>>;
-}
-
-export type RevisionResult =
-  | { readonly ready: true; readonly warnings: readonly string[] }
-  | { readonly ready: false; readonly reason: string; readonly message: string };
-
-/** Leave to send one request to one instance. */
-export interface Lease {
-  /** `http://127.0.0.1:<port>`, without a path. */
-  readonly url: string;
-  /** To be added to the request. */
-  readonly headers: Readonly<Record<string, string>>;
-  readonly instance: string;
-  /** `answered`: any HTTP response came; `broken`: none did. Idempotent; must be called. */
-  release(outcome: "answered" | "broken"): void;
-}
-
-export interface ServiceStatus extends ServiceRef {
-  readonly revision: string | undefined;
-  readonly instances: readonly {
-    readonly id: string;
-    readonly pid: number;
-    readonly revision: string;
-    readonly state: "starting" | "ready" | "draining";
-    readonly inFlight: number;
-  }[];
-  readonly desired: number;
-  /** Ready instances. */
-  readonly actual: number;
-  readonly waiting: number;
-  readonly panicking: boolean;
-  readonly lastStart: StartTiming | undefined;
-  /** Why the last start, or the last revision, failed; gone once one succeeds. */
-  readonly problem: { readonly reason: string; readonly message: string } | undefined;
-}
+const timeoutSecondsDefault = 300;
 
 export interface ActivatorParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly pool: Pool;
+  /** The stable window of revisions that do not set their own. */
   readonly windowMs: number;
   readonly ingressUrl: string | undefined;
   /** Asks the machine for room for one more instance; when refused, `reconcile` is called once there is. */
@@ -103,6 +49,7 @@ interface Member {
   readonly startedAt: number;
   leases: number;
   answered: number;
+  wasReady: boolean;
   /** Did not answer a request: gets no more until it answers a ping. */
   isSuspect: boolean;
   isDraining: boolean;
@@ -116,39 +63,38 @@ interface Revision {
   readonly timeoutMs: number;
 }
 
-interface Waiter {
-  readonly grant: (lease: Lease) => void;
-  readonly refuse: (error: unknown) => void;
-}
-
 export class Activator {
   readonly ref: ServiceRef;
   readonly #parts: ActivatorParts;
   readonly #members = new Set<Member>();
-  readonly #waiters = new Set<Waiter>();
+  readonly #line: WaitingLine;
+  readonly #scaler: Scaler;
+  readonly #backoff: Backoff;
   #current: Revision | undefined;
   #candidate: { readonly revision: Revision; readonly instance: Instance } | undefined;
-  #meter: LoadMeter;
-  #memory: ScaleMemory = freshMemory;
-  #panicking = false;
-  #desired = 0;
   #demand = 0;
-  #ticker: Timer | undefined;
-  #ticks = 0;
   #poke: Timer | undefined;
-  #activeSince: number | undefined;
-  #zeroSince: number | undefined;
-  #failures = 0;
-  #blockedUntil = 0;
-  #unblock: Timer | undefined;
   #lastStart: StartTiming | undefined;
   #problem: { reason: string; message: string } | undefined;
   #closed = false;
 
   constructor(ref: ServiceRef, parts: ActivatorParts) {
+    const { clock } = parts;
     this.ref = ref;
     this.#parts = parts;
-    this.#meter = this.#createMeter(parts.windowMs, parts.windowMs / 10);
+    this.#line = new WaitingLine(() => this.#loadChanged());
+    this.#backoff = new Backoff(clock, () => {
+      this.reconcile();
+      parts.onCapacity();
+    });
+    this.#scaler = new Scaler({
+      clock,
+      count: () => {
+        const live = this.#live();
+        return { live: live.length, ready: live.filter(isReady).length };
+      },
+      onDecision: () => this.reconcile(),
+    });
   }
 
   /** Per request, from arrival to answer; undefined while no revision is ready. */
@@ -159,9 +105,14 @@ export class Activator {
   /** Starts one instance of the revision and moves traffic to it (V2). A newer call supersedes an older one. */
   async apply(spec: RevisionSpec): Promise<RevisionResult> {
     const { spec: scaling, problems: warnings } = parseScaling({ ...spec, windowMs: this.#parts.windowMs });
-    const revision: Revision = { spec, scaling, timeoutMs: (spec.timeoutSeconds || 300) * 1000 };
+    const revision: Revision = {
+      spec,
+      scaling,
+      timeoutMs: (spec.timeoutSeconds || timeoutSecondsDefault) * 1000,
+    };
     if (this.#current !== undefined && isSame(this.#current.spec, spec)) {
       this.#dropCandidate();
+      this.#problem = undefined;
       return { ready: true, warnings };
     }
     this.#dropCandidate();
@@ -184,7 +135,7 @@ export class Activator {
     }
     this.#moveTraffic(revision);
     this.#onReady(member, result.timing);
-    this.#scale({ poke: true });
+    this.#scaler.poke();
     return { ready: true, warnings };
   }
 
@@ -195,9 +146,9 @@ export class Activator {
     const most = revision.scaling.concurrencyMax;
     const live = this.#live();
     if (live.length === 0) {
-      return this.#isBlocked() ? 0 : Math.max(0, most - this.#waiters.size);
+      return this.#backoff.isBlocked ? 0 : Math.max(0, most - this.#line.length);
     }
-    let free = -this.#waiters.size;
+    let free = -this.#line.length;
     for (const member of live) if (!member.isSuspect) free += Math.max(0, most - member.leases);
     return Math.max(0, free);
   }
@@ -207,7 +158,7 @@ export class Activator {
     if (count === this.#demand) return;
     this.#demand = count;
     this.#loadChanged();
-    if (count > 0 && this.#live().length === 0) this.#scale({ poke: true });
+    if (count > 0 && this.#live().length === 0) this.#scaler.poke();
   }
 
   /**
@@ -217,44 +168,23 @@ export class Activator {
   acquire(signal?: AbortSignal): Promise<Lease> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (this.#closed) return Promise.reject(this.#unavailable("the mesh is stopping"));
-    const free = this.#waiters.size === 0 ? this.#pick() : undefined;
+    this.#scaler.arrive();
+    const free = this.#line.length === 0 ? this.#pick() : undefined;
     if (free !== undefined) return Promise.resolve(this.#lease(free));
     const live = this.#live();
     if (live.length === 0 && this.#candidate === undefined) {
       if (this.#current === undefined) return Promise.reject(this.#unavailable("no revision is ready"));
-      if (this.#isBlocked()) return Promise.reject(this.#unavailable("its last start failed"));
+      if (this.#backoff.isBlocked) return Promise.reject(this.#unavailable("its last start failed"));
     }
-    if (this.#waiters.size >= waitersMax) {
-      return Promise.reject(
-        new MeshError("OVERLOADED", {
-          field: this.#name,
-          expected: `at most ${waitersMax} waiting requests`,
-          fix: "Try again in a second",
-        }),
-      );
+    if (this.#line.isFull) {
+      const fix = "Try again in a second";
+      return Promise.reject(new MeshError("OVERLOADED", { field: this.#name, found: "a full queue", fix }));
     }
-    return new Promise((resolve, reject) => {
-      const leave = () => {
-        this.#waiters.delete(waiter);
-        this.#loadChanged();
-        reject(signal?.reason);
-      };
-      const waiter: Waiter = {
-        grant: (lease) => {
-          signal?.removeEventListener("abort", leave);
-          resolve(lease);
-        },
-        refuse: (error) => {
-          signal?.removeEventListener("abort", leave);
-          reject(error);
-        },
-      };
-      signal?.addEventListener("abort", leave, { once: true });
-      this.#waiters.add(waiter);
-      this.#loadChanged();
-      if (live.length === 0) this.#scale({ poke: true });
-      else this.#pokeSoon();
-    });
+    const lease = this.#line.join(signal);
+    this.#loadChanged();
+    if (live.length === 0) this.#scaler.poke();
+    this.#pokeSoon();
+    return lease;
   }
 
   /** Makes the number of instances the desired one. Idempotent; called whenever anything may have changed. */
@@ -262,15 +192,23 @@ export class Activator {
     const revision = this.#current;
     if (revision === undefined || this.#closed) return;
     const live = this.#live();
-    for (let count = live.length; count < this.#desired; count++) {
-      if (this.#isBlocked() || !this.#parts.reserve(this)) break;
+    for (let count = live.length; count < this.#scaler.desired; count++) {
+      if (this.#backoff.isBlocked || !this.#parts.reserve(this)) break;
       void this.#start(revision);
     }
     const idlest = live
-      .filter((member) => member.instance.state.kind === "ready")
-      .sort((a, b) => a.leases - b.leases || a.instance.pending - b.instance.pending || b.startedAt - a.startedAt);
-    for (const member of idlest.slice(0, Math.max(0, live.length - this.#desired))) this.#drain(member);
+      .filter(isReady)
+      .sort(
+        (a, b) => a.leases - b.leases || a.instance.pending - b.instance.pending || b.startedAt - a.startedAt,
+      );
+    for (const member of idlest.slice(0, Math.max(0, live.length - this.#scaler.desired)))
+      this.#drain(member);
     this.#keepTicking();
+  }
+
+  /** Is it wanted at this moment? */
+  get hasLoad(): boolean {
+    return this.#scaler.load > 0;
   }
 
   /** Processes of this service, whatever their state. */
@@ -281,7 +219,9 @@ export class Activator {
   /** Since when the most idle instance that could be given up has been idle; undefined when there is none. */
   idleSince(): number | undefined {
     const spare = this.#spare();
-    return spare === undefined || spare.leases > 0 || spare.instance.pending > 0 ? undefined : spare.idleSince;
+    return spare === undefined || spare.leases > 0 || spare.instance.pending > 0
+      ? undefined
+      : spare.idleSince;
   }
 
   /** How many instances it could lose and still serve. */
@@ -293,7 +233,7 @@ export class Activator {
   yieldInstance(): void {
     const spare = this.#spare();
     if (spare === undefined) return;
-    this.#desired = Math.max(0, this.#live().length - 1);
+    this.#scaler.noteYielded(this.#live().length - 1);
     this.#drain(spare);
   }
 
@@ -309,10 +249,10 @@ export class Activator {
       ...this.ref,
       revision: this.#current?.spec.revision,
       instances,
-      desired: this.#desired,
+      desired: this.#scaler.desired,
       actual: instances.filter((instance) => instance.state === "ready").length,
-      waiting: this.#waiters.size,
-      panicking: this.#panicking,
+      waiting: this.#line.length,
+      panicking: this.#scaler.panicking,
       lastStart: this.#lastStart,
       problem: this.#problem,
     };
@@ -321,7 +261,9 @@ export class Activator {
   /** Refuses who waits, lets requests in flight finish until the deadline, then kills. Idempotent. */
   async close({ deadlineMs }: { deadlineMs: number }): Promise<void> {
     this.#closed = true;
-    for (const timer of [this.#ticker, this.#poke, this.#unblock]) timer?.cancel();
+    this.#poke?.cancel();
+    this.#backoff.reset();
+    this.#keepTicking();
     this.#refuseWaiters("the mesh is stopping");
     this.#dropCandidate();
     const members = [...this.#members];
@@ -329,6 +271,9 @@ export class Activator {
       if (stateOf(member) === "starting") member.instance.kill();
       else this.#drain(member, deadlineMs);
     }
+    this.#parts.clock.after(deadlineMs, () => {
+      for (const { instance } of this.#members) instance.kill();
+    });
     await Promise.all(members.map((member) => member.instance.exited));
   }
 
@@ -354,6 +299,7 @@ export class Activator {
       startedAt: now,
       leases: 0,
       answered: 0,
+      wasReady: false,
       isSuspect: false,
       isDraining: false,
       drainTimer: undefined,
@@ -369,9 +315,9 @@ export class Activator {
     const now = this.#parts.clock.now();
     this.#lastStart = timing;
     this.#problem = undefined;
-    this.#activeSince ??= now;
+    member.wasReady = true;
     member.idleSince = now;
-    this.#desired = Math.max(this.#desired, 1);
+    this.#scaler.noteReady();
     this.#parts.log.info(
       { stage: "host", service: this.#name, instance: member.instance.id, ...timing },
       "instance ready",
@@ -383,51 +329,42 @@ export class Activator {
   #onStartFailed({ reason, message }: StartResult & { ok: false }): void {
     this.#problem = { reason, message };
     this.#parts.log.warn({ stage: "host", service: this.#name, reason, message }, "instance did not start");
-    this.#backOff();
+    this.#backoff.fail();
     if (this.#live().length === 0) this.#refuseWaiters();
-  }
-
-  #backOff(): void {
-    const { clock } = this.#parts;
-    this.#failures += 1;
-    const delayMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** Math.min(10, this.#failures - 1));
-    this.#blockedUntil = clock.now() + delayMs;
-    this.#unblock?.cancel();
-    this.#unblock = clock.after(delayMs, () => {
-      this.reconcile();
-      this.#parts.onCapacity();
-    });
+    this.reconcile();
   }
 
   #onExit(member: Member): void {
     this.#members.delete(member);
     member.drainTimer?.cancel();
-    const { state } = member.instance;
-    const crashed = !member.isDraining && member.revision === this.#current && member !== this.#starting(member);
-    if (crashed && state.kind === "dead") {
-      const { reason } = state;
-      this.#problem = { reason, message: `instance ${member.instance.id} ended: ${reason}` };
-      this.#parts.log.warn(
-        { stage: "host", service: this.#name, instance: member.instance.id, reason },
-        "instance crashed",
-      );
-      // One that has worked is replaced at once; one that never did could crash for ever.
-      if (member.answered === 0) this.#backOff();
-      if (this.#live().length === 0 && this.#isBlocked()) this.#refuseWaiters();
+    if (this.#live().length === 0) this.#scaler.noteEmpty();
+    // One that died while starting is its starter's business (back-off before the next try).
+    if (member.wasReady) {
+      if (!member.isDraining && member.revision === this.#current) this.#onCrash(member);
+      this.#loadChanged();
+      this.reconcile();
     }
-    if (this.#live().length === 0) this.#activeSince = undefined;
-    this.#loadChanged();
-    this.reconcile();
     this.#parts.onExit();
+  }
+
+  #onCrash({ instance, answered }: Member): void {
+    const { state } = instance;
+    const reason = state.kind === "dead" ? state.reason : "Unknown";
+    this.#problem = { reason, message: `instance ${instance.id} ended unexpectedly` };
+    this.#parts.log.warn(
+      { stage: "host", service: this.#name, instance: instance.id, reason },
+      "instance crashed",
+    );
+    // One that has worked is replaced at once; one that never did could crash for ever.
+    if (answered > 0) return;
+    this.#backoff.fail();
+    if (this.#live().length === 0) this.#refuseWaiters();
   }
 
   #moveTraffic(revision: Revision): void {
     this.#current = revision;
-    this.#failures = 0;
-    this.#blockedUntil = 0;
-    this.#memory = freshMemory;
-    const { windowMs, panicWindowMs } = revision.scaling;
-    this.#meter = this.#createMeter(windowMs, panicWindowMs);
+    this.#backoff.reset();
+    this.#scaler.configure(revision.scaling);
     for (const member of this.#members) if (member.revision !== revision) this.#drain(member);
   }
 
@@ -459,7 +396,7 @@ export class Activator {
 
   #lease(member: Member): Lease {
     const { state } = member.instance;
-    if (state.kind !== "ready") throw new Error("bug: a lease needs a ready instance");
+    assert(state.kind === "ready", "a lease needs a ready instance");
     member.leases += 1;
     this.#loadChanged();
     let open = true;
@@ -480,7 +417,7 @@ export class Activator {
     if (member.leases === 0) member.idleSince = this.#parts.clock.now();
     if (outcome === "answered") {
       member.answered += 1;
-      this.#failures = 0;
+      this.#backoff.succeed();
     } else if (member.instance.state.kind === "ready") {
       void this.#examine(member);
     }
@@ -507,95 +444,47 @@ export class Activator {
   }
 
   #serveWaiters(): void {
-    for (const waiter of this.#waiters) {
-      const member = this.#pick();
-      if (member === undefined) return;
-      this.#waiters.delete(waiter);
-      waiter.grant(this.#lease(member));
-    }
-    this.#parts.onCapacity();
+    this.#line.serve({
+      hasRoom: () => this.#pick() !== undefined,
+      take: () => {
+        const member = this.#pick();
+        assert(member !== undefined, "there was room a moment ago");
+        return this.#lease(member);
+      },
+    });
+    if (this.#line.length === 0) this.#parts.onCapacity();
   }
 
   #refuseWaiters(why = "its last start failed"): void {
-    const error = this.#unavailable(why);
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const waiter of waiters) waiter.refuse(error);
+    this.#line.refuseAll(this.#unavailable(why));
     this.#loadChanged();
   }
 
-  // — scale —
+  // — load —
 
   #loadChanged(): void {
-    let load = this.#waiters.size + this.#demand;
+    let load = this.#line.length + this.#demand;
     for (const member of this.#members) {
       load += member.leases + (member.isDraining ? 0 : member.instance.pending);
     }
-    this.#meter.set(load, this.#parts.clock.now());
-    this.#load = load;
+    this.#scaler.setLoad(load);
     if (load > 0) this.#keepTicking();
-  }
-
-  #load = 0;
-
-  #tick(): void {
-    const { clock } = this.#parts;
-    this.#meter.sample(clock.now());
-    this.#ticks += 1;
-    if (this.#ticks % samplesPerDecision === 0) this.#scale({ poke: false });
-  }
-
-  /** A poke looks at the load of this moment too, not only at averages. */
-  #scale({ poke }: { poke: boolean }): void {
-    const revision = this.#current;
-    if (revision === undefined || this.#closed) return;
-    const now = this.#parts.clock.now();
-    const ready = this.#live().filter((member) => member.instance.state.kind === "ready").length;
-    const averages = this.#meter.averages(now);
-    const least = poke ? this.#load : 0;
-    const decision = decideScale({
-      load: {
-        ready,
-        stable: Math.max(averages.stable, least),
-        panic: Math.max(averages.panic, least),
-      },
-      spec: revision.scaling,
-      memory: this.#memory,
-      now,
-    });
-    this.#memory = decision.memory;
-    this.#panicking = decision.panicking;
-    this.#zeroSince = decision.want > 0 ? undefined : (this.#zeroSince ?? now);
-    this.#desired = boundScale({
-      want: decision.want,
-      spec: revision.scaling,
-      activeForMs: this.#activeSince === undefined ? undefined : now - this.#activeSince,
-      idleForMs: this.#zeroSince === undefined ? 0 : now - this.#zeroSince,
-    });
-    this.reconcile();
   }
 
   #pokeSoon(): void {
     this.#poke ??= this.#parts.clock.after(pokeAfterMs, () => {
       this.#poke = undefined;
-      if (this.#waiters.size === 0) return;
-      this.#scale({ poke: true });
+      if (this.#line.length === 0) return;
+      this.#scaler.poke();
       this.#pokeSoon();
     });
   }
 
   /** V5. */
   #keepTicking(): void {
-    const isNeeded = !this.#closed && (this.#members.size > 0 || this.#load > 0 || this.#desired > 0);
-    if (isNeeded && this.#ticker === undefined) {
-      this.#meter.restart(this.#parts.clock.now());
-      this.#ticker = this.#parts.clock.every(sampleMs, () => this.#tick());
-    } else if (!isNeeded && this.#ticker !== undefined) {
-      this.#ticker.cancel();
-      this.#ticker = undefined;
-      this.#memory = freshMemory;
-      this.#panicking = false;
-    }
+    const { load, desired } = this.#scaler;
+    const isNeeded = !this.#closed && (this.#members.size > 0 || load > 0 || desired > 0);
+    this.#scaler.keepTicking({ isNeeded });
   }
 
   // — small views —
@@ -615,13 +504,9 @@ export class Activator {
   }
 
   #spare(): Member | undefined {
-    const live = this.#live().filter((member) => member.instance.state.kind === "ready");
+    const live = this.#live().filter(isReady);
     if (live.length <= (this.#current?.scaling.minScale ?? 0)) return undefined;
     return live.sort((a, b) => a.leases - b.leases || a.idleSince - b.idleSince)[0];
-  }
-
-  #isBlocked(): boolean {
-    return this.#parts.clock.now() < this.#blockedUntil;
   }
 
   #unavailable(why: string): MeshError {
@@ -643,10 +528,10 @@ export class Activator {
       ingressUrl: this.#parts.ingressUrl,
     };
   }
+}
 
-  #createMeter(stableMs: number, panicMs: number): LoadMeter {
-    return new LoadMeter({ stableMs, panicMs, now: this.#parts.clock.now() });
-  }
+function isReady({ instance }: Member): boolean {
+  return instance.state.kind === "ready";
 }
 
 function stateOf({ instance, isDraining }: Member): "starting" | "ready" | "draining" {

@@ -50,16 +50,32 @@ export class LoadWindow {
   }
 }
 
-/** Turns "the load is now n" into time-weighted samples, and those into the two averages a decision needs. */
+/**
+ * Turns "the load is now n" into samples, time-weighted concurrency or arrivals per second, and those into the
+ * two averages a decision needs.
+ */
 export class LoadMeter {
   readonly #stable: LoadWindow;
   readonly #panic: LoadWindow;
+  readonly #metric: "concurrency" | "rps";
   #load = 0;
+  #arrivals = 0;
   #since: number;
   #integral = 0;
   #sampledAt: number;
 
-  constructor({ stableMs, panicMs, now }: { stableMs: number; panicMs: number; now: number }) {
+  constructor({
+    metric,
+    stableMs,
+    panicMs,
+    now,
+  }: {
+    metric: "concurrency" | "rps";
+    stableMs: number;
+    panicMs: number;
+    now: number;
+  }) {
+    this.#metric = metric;
     this.#stable = new LoadWindow(stableMs);
     this.#panic = new LoadWindow(panicMs);
     this.#since = now;
@@ -73,13 +89,19 @@ export class LoadMeter {
     this.#load = load;
   }
 
+  /** A request came. */
+  arrive(): void {
+    this.#arrivals += 1;
+  }
+
   /** Records the average load since the last sample. Called about once a second. */
   sample(now: number): void {
     this.set(this.#load, now);
     const elapsed = now - this.#sampledAt;
     if (elapsed <= 0) return;
-    const average = this.#integral / elapsed;
+    const average = this.#metric === "rps" ? (this.#arrivals * 1000) / elapsed : this.#integral / elapsed;
     this.#integral = 0;
+    this.#arrivals = 0;
     this.#sampledAt = now;
     this.#stable.record(average, now);
     this.#panic.record(average, now);
@@ -93,6 +115,7 @@ export class LoadMeter {
   restart(now: number): void {
     this.set(this.#load, now);
     this.#integral = 0;
+    this.#arrivals = 0;
     this.#sampledAt = now;
   }
 }

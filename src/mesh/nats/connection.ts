@@ -151,7 +151,7 @@ async function requireJetStream(nc: NatsConnection, safeUrl: string): Promise<vo
 
 function unreachable(safeUrl: string, error: unknown): MeshError {
   if (error instanceof MeshError) return error;
-  const refused = error instanceof AuthorizationError || error instanceof AggregateError;
+  const refused = error instanceof AuthorizationError;
   return new MeshError("NATS_UNREACHABLE", {
     expected: `a NATS server at ${safeUrl}`,
     found: messageOf(error),

@@ -14,7 +14,7 @@ import { chmod, mkdir, readdir, readFile, realpath, rename, rm, writeFile } from
 import { join } from "node:path";
 import { z } from "zod";
 import type { Clock } from "../clock.ts";
-import { assert, MeshError } from "../errors.ts";
+import { assert, MeshError, messageOf } from "../errors.ts";
 import type { Closeable } from "../lifecycle.ts";
 import { startedAt } from "./processes.ts";
 
@@ -53,15 +53,29 @@ const files = {
 /** What weft keeps in the data directory. */
 export type DataFile = keyof typeof files;
 
-/** Creates the directory when missing and locks it; rejects with DATA_DIR_LOCKED when another weft has it. */
+/**
+ * Creates the directory when missing and locks it. Rejects with DATA_DIR_LOCKED when another weft has it, with
+ * CONFIG_INVALID when this user cannot have it.
+ */
 export async function openDataDir(path: string, clock: Clock): Promise<DataDir> {
-  await mkdir(path, { recursive: true, mode: 0o700 });
-  const root = await realpath(path);
-  await chmod(root, 0o700);
+  const root = await makePrivate(path).catch((error: unknown) => {
+    throw new MeshError("CONFIG_INVALID", {
+      field: "--data-dir",
+      expected: "a directory that this user owns or may create",
+      found: messageOf(error),
+      cause: error,
+    });
+  });
   const started = await startedAt(process.pid, clock);
   assert(started !== undefined, "this process runs");
   await lock(root, { pid: process.pid, started }, clock);
   return new LockedDir(root);
+}
+
+async function makePrivate(path: string): Promise<string> {
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  await chmod(path, 0o700);
+  return realpath(path);
 }
 
 class LockedDir implements DataDir {

@@ -50,7 +50,6 @@ export async function startEmbeddedServer(options: ServerOptions): Promise<Embed
   const { dataDir, clock } = options;
   await endLeftServer(dataDir, clock, options.log);
   if (options.reset) await dataDir.wipe();
-  await mkdir(dataDir.file("store"), { recursive: true, mode: 0o700 });
   const server = new EmbeddedServer(options);
   await server.start();
   return server;
@@ -162,10 +161,11 @@ export class EmbeddedServer implements Closeable {
   async #launch(): Promise<void> {
     const { binary, dataDir, clock } = this.#options;
     const ports = dataDir.file("ports");
+    await mkdir(dataDir.file("store"), { recursive: true, mode: 0o700 });
     await rm(ports, { recursive: true, force: true });
     await mkdir(ports, { mode: 0o700 });
     await dataDir.writeSecret("config", await this.#config());
-    const server = await spawnGuarded(binary, dataDir.file("config"));
+    const server = await spawnGuarded(binary, dataDir.file("config"), clock);
     this.#state = { kind: "up", process: server, since: clock.monotonic() };
     const ended = new AbortController();
     const gone = server.ended.then((reason) => {

@@ -10,11 +10,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Clock } from "../clock.ts";
 import { messageOf } from "../errors.ts";
+import { background } from "../lifecycle.ts";
 
 const OUTPUT_BYTES_MAX = 64 * 1024;
 
 /** How long a server may take over TERM once weft is gone, before the guard kills it. */
 const ORPHAN_STOP_S = 10;
+
+/** How long the last words of a server may take after its guard ended. */
+const LAST_WORDS_MS = 200;
 
 export interface RunOptions {
   readonly clock: Clock;
@@ -56,9 +60,12 @@ export function run(command: string, args: readonly string[], options: RunOption
       resolve({ output: output.text(), failure });
     };
     child.once("error", (error) => finish(messageOf(error)));
-    child.once("close", (code, signal) => {
+    // A killed program's own children may keep its output open, so its end must do then.
+    child.once("exit", () => {
       if (killed !== undefined) finish(killed);
-      else finish(code === 0 ? undefined : `${output.lastLine() || "no output"} (exit ${code ?? signal})`);
+    });
+    child.once("close", (code, signal) => {
+      finish(code === 0 ? undefined : `${output.lastLine() || "no output"} (exit ${code ?? signal})`);
     });
     if (options.signal?.aborted) onAbort();
     else options.signal?.addEventListener("abort", onAbort, { once: true });
@@ -107,7 +114,7 @@ export interface GuardedServer {
 }
 
 /** Starts `binary -c configPath` under a guard; rejects when not even the guard could be started. */
-export function spawnGuarded(binary: string, configPath: string): Promise<GuardedServer> {
+export function spawnGuarded(binary: string, configPath: string, clock: Clock): Promise<GuardedServer> {
   return new Promise((resolve, reject) => {
     const guard = spawn("/bin/sh", ["-c", GUARD, "weft-nats-guard", binary, configPath], {
       stdio: ["pipe", "pipe", "pipe"],
@@ -117,10 +124,21 @@ export function spawnGuarded(binary: string, configPath: string): Promise<Guarde
     errors.read(guard.stderr);
     guard.stdin.on("error", () => {});
     const ended = new Promise<string>((end) => {
-      guard.once("exit", (code, signal) => end(errors.lastLine() || `exit ${code ?? signal}`));
+      guard.once("exit", (code, signal) => {
+        const finish = () => end(errors.lastLine() || `exit ${code ?? signal}`);
+        // Not "close" alone: a server whose guard was killed keeps the pipe open.
+        const timer = clock.after(LAST_WORDS_MS, finish);
+        guard.once("close", () => {
+          timer.cancel();
+          finish();
+        });
+      });
     });
     guard.once("error", reject);
-    guard.once("exit", () => reject(new Error(errors.lastLine() || "the guard ended at once")));
+    background(
+      ended.then((reason) => reject(new Error(reason))),
+      reject,
+    );
     let line = "";
     guard.stdout.on("data", (chunk: Buffer) => {
       line += chunk.toString("latin1");

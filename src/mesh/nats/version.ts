@@ -18,7 +18,7 @@ export interface ServerVersion {
   readonly text: string;
 }
 
-const VERSION = /(?<![\d.])v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})((?:-[0-9A-Za-z.-]+)?)/;
+const VERSION = /(?<![\d.])v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?![\d.])((?:-[0-9A-Za-z.-]+)?)/;
 
 /** Reads `nats-server: v2.15.1`, or the bare `2.15.0-dev` of an INFO line; undefined when it is neither. */
 export function parseVersion(text: string): ServerVersion | undefined {

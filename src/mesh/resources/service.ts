@@ -173,7 +173,7 @@ export function defaultService(service: Service, old?: Service): Service {
   return {
     ...service,
     spec: {
-      template: keepTemplate ? (template ?? {}) : defaultTemplate(template ?? {}, old === undefined),
+      template: keepTemplate ? (template ?? {}) : defaultTemplate(template ?? {}, old),
       traffic: entries.map((entry) => ({
         ...entry,
         latestRevision: entry.latestRevision ?? !entry.revisionName,
@@ -183,16 +183,19 @@ export function defaultService(service: Service, old?: Service): Service {
   };
 }
 
-function defaultTemplate(template: RevisionTemplate, creating: boolean): RevisionTemplate {
+function defaultTemplate(template: RevisionTemplate, old: Service | undefined): RevisionTemplate {
   const spec = template.spec ?? {};
   const containers = spec.containers ?? [];
+  // Defaulted at creation only, and kept from then on: else an update that leaves it out were a new revision.
+  const links =
+    spec.enableServiceLinks ?? (old === undefined ? false : old.spec.template?.spec?.enableServiceLinks);
   return {
     ...template,
     spec: {
       ...spec,
       containerConcurrency: spec.containerConcurrency ?? 0,
       timeoutSeconds: spec.timeoutSeconds || TIMEOUT_SECONDS_DEFAULT,
-      ...(creating ? { enableServiceLinks: spec.enableServiceLinks ?? false } : {}),
+      ...(links === undefined ? {} : { enableServiceLinks: links }),
       ...(spec.containers === undefined
         ? {}
         : { containers: containers.map((container, index) => defaultContainer(container, { spec, index })) }),

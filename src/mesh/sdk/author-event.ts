@@ -3,6 +3,7 @@
  * out. `data: "x"` under a JSON content type is the JSON string "x" in both directions.
  */
 import type { Attributes, Event } from "../event/event.ts";
+import { requireName, requireValue, requireVersioned } from "../event/validate.ts";
 import type { CloudEvent, CloudEventInput } from "./sdk.ts";
 
 /** What a sender did wrong with its data: answered 400, not retried. */
@@ -34,21 +35,22 @@ export function parseData(data: Uint8Array | undefined, contentType: string | un
   return contentType.trimStart().startsWith("text/") ? decodeText(data) : data;
 }
 
-/** Throws TypeError, naming the attribute, when an author's event breaks the CloudEvents rules. */
+/** Throws, naming the attribute and its rule, when an author's event breaks the CloudEvents rules. */
 export function fromAuthorEvent(input: CloudEventInput): Event {
   const attributes: Record<string, string> = Object.create(null);
   for (const [name, value] of Object.entries(input)) {
     if (name === "data" || name === "data_base64" || value === undefined || value === null) continue;
-    if (!/^[a-z0-9]+$/.test(name)) {
-      throw new TypeError(`Expected an attribute name of a-z and 0-9, got "${name}"`);
-    }
-    attributes[name] = toCanonical(name, value);
+    requireName(name);
+    const canonical = toCanonical(name, value);
+    requireValue(name, canonical);
+    attributes[name] = canonical;
   }
   for (const name of ["specversion", "id", "source", "type"]) {
-    if (!attributes[name]) throw new TypeError(`Expected the event to have a non-empty ${name}`);
+    if (attributes[name] === undefined) throw new TypeError(`Expected the event to have ${name}`);
   }
   const { data, contentType } = encodeData(dataOf(input), attributes.datacontenttype);
   if (contentType !== undefined) attributes.datacontenttype = contentType;
+  requireVersioned(attributes);
   return { attributes: attributes as Attributes, data };
 }
 

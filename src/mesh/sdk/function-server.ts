@@ -11,7 +11,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { pathToFileURL } from "node:url";
 import type { Clock } from "../clock.ts";
-import { messageOf } from "../errors.ts";
+import { MeshError, messageOf } from "../errors.ts";
 import { DataUnparsable, fromAuthorEvent, toAuthorEvent } from "./author-event.ts";
 import { claimsEvent, decodeRequest, encodeReply } from "./codec.ts";
 import { type Complete, createCtx, type FunctionIdentity } from "./ctx.ts";
@@ -74,7 +74,8 @@ export class FunctionServer {
 
   constructor(parts: FunctionServerParts) {
     this.#parts = parts;
-    this.#server = createServer({ requestTimeout: 0 }, (request, response) => {
+    // The callers are the mesh's own pools: they close idle connections, so that none is used as it closes.
+    this.#server = createServer({ requestTimeout: 0, keepAliveTimeout: 0 }, (request, response) => {
       this.#serve(request, response).catch((error: unknown) => {
         this.#log().error("request failed", { error });
         response.destroy();
@@ -84,6 +85,8 @@ export class FunctionServer {
 
   /** Resolves to the port; done before the function is known, so that it can be told its PORT. */
   listen(port: number, address: string): Promise<number> {
+    // Node loads its web classes at first use; a waiting process has the time, a first event has not.
+    new Headers();
     return new Promise((resolve, reject) => {
       this.#server.once("error", reject);
       this.#server.listen(port, address, () => resolve((this.#server.address() as AddressInfo).port));
@@ -264,13 +267,11 @@ function decode(
 ): Decoded {
   try {
     if (!isEvent) return { kind: "event", event: httpEvent(request, body, clock) };
-    return { kind: "event", event: toAuthorEvent(decodeRequest(request.headers, body)) };
+    return { kind: "event", event: toAuthorEvent(decodeRequest(request.rawHeaders, body)) };
   } catch (error) {
-    return problem(
-      400,
-      error instanceof DataUnparsable ? "DataUnparsable" : "EventInvalid",
-      messageOf(error),
-    );
+    if (error instanceof DataUnparsable) return problem(400, "DataUnparsable", error.message);
+    if (error instanceof MeshError) return problem(error.status, error.code, error.message);
+    throw error;
   }
 }
 

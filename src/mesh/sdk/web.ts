@@ -44,7 +44,7 @@ export async function dataOfResponse(web: Response): Promise<unknown> {
   if (body.byteLength === 0) return new Response(null, { status, headers });
   const plain = Object.fromEntries(headers);
   if (!claimsEvent(plain)) return parseData(body, headers.get("content-type") ?? undefined);
-  decodeRequest(plain, body);
+  decodeRequest([...headers].flat(), body);
   return new Response(body, { status, headers });
 }
 

@@ -60,6 +60,11 @@ describe("pushdown must find the narrowest constraint and leave the rest", () =>
     [[{ cesql: "type = 'a.x' OR source = 'y'" }], any, [{ cesql: "type = 'a.x' OR source = 'y'" }]],
     [[{ cesql: "(" }, { exact: { type: "a" } }], exact("a"), [{ cesql: "(" }]],
     [
+      [{ exact: { type: "a" } }, { any: [{ exact: { type: "a" } }, { cesql: "(" }] }],
+      exact("a"),
+      [{ any: [{ exact: { type: "a" } }, { cesql: "(" }] }],
+    ],
+    [
       [{ all: [{ exact: { type: "a" } }, { cesql: "(" }] }],
       any,
       [{ all: [{ exact: { type: "a" } }, { cesql: "(" }] }],
@@ -107,8 +112,7 @@ test("pushdown must neither lose nor add an event, whatever the subject decides"
     }),
     { seed: 21, numRuns: 20_000 },
   );
-  console.log(seen);
   expect(seen.match).toBeGreaterThan(2_000);
-  expect(seen.narrowed).toBeGreaterThan(400);
-  expect(seen.dropped).toBeGreaterThan(400);
+  expect(seen.narrowed).toBeGreaterThan(200);
+  expect(seen.dropped).toBeGreaterThan(200);
 });

@@ -17,8 +17,8 @@ test.each([
   expect(parseVersion(text)?.text).toBe(expected);
 });
 
-test.each(["", "nats-server", "version two", "2.15", "1.2.3.4.5x.2"])("parseVersion refuses %j", (text) => {
-  expect(parseVersion(text)?.text).not.toMatch(/^2\./);
+test.each(["", "nats-server", "version two", "2.15", "127.0.0.1"])("parseVersion refuses %j", (text) => {
+  expect(parseVersion(text)).toBeUndefined();
 });
 
 test.each([

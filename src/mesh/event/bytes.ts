@@ -1,4 +1,9 @@
-/** Base64 as RFC 4648 §4 defines it: Node's own decoder skips what it does not know and takes other alphabets. */
+/** Bytes as Node wants them, and base64 as RFC 4648 §4 defines it (Node's own decoder takes nearly anything). */
+
+/** The same memory as a Buffer. */
+export function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
 
 /** The bytes; undefined for anything but the standard alphabet with its padding. */
 export function decodeBase64(text: string): Buffer | undefined {

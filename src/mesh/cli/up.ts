@@ -1,0 +1,95 @@
+/** `weft up`: the whole mesh in one process, until it is stopped. */
+import { rm, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { rfc3339, systemClock } from "../clock.ts";
+import { type Config, parseConfig } from "../config.ts";
+import type { BundleProblem } from "../host/bundle.ts";
+import type { LogLine } from "../host/instance.ts";
+import { createLog } from "../log.ts";
+import { type Mesh, startMesh } from "../mesh.ts";
+import { type Endpoints, endpointsFile } from "./client.ts";
+import type { CliContext, ExitCode } from "./context.ts";
+import { formatRecord } from "./record-line.ts";
+import { version } from "./version.ts";
+
+/** Resolves when the mesh has been stopped. Rejects with a MeshError when it cannot start. */
+export async function runUp(
+  flags: Readonly<Record<string, unknown>>,
+  context: CliContext,
+): Promise<ExitCode> {
+  const config = parseConfig(flags, context.environment);
+  const startedMs = systemClock.monotonic();
+  const say = (line: string) => context.out(`${line}\n`);
+  const mesh = await startMesh({
+    config,
+    version,
+    clock: systemClock,
+    log: createLog(config.logLevel),
+    path: context.environment.PATH ?? "",
+    cacheDir: context.cacheDir,
+    say,
+    onFunctionLine: (line) => say(formatFunctionLine(line)),
+    onFunctionChange: ({ name, problems }) => {
+      for (const problem of problems) say(formatProblem(name, problem, context.workingDirectory));
+    },
+    onRecord: (record) => say(formatRecord(record)),
+    signal: context.stop,
+  });
+  const endpoints = join(mesh.dataDir, endpointsFile);
+  await writeFile(endpoints, JSON.stringify(endpointsOf(mesh)), { mode: 0o600 });
+  const seconds = ((systemClock.monotonic() - startedMs) / 1000).toFixed(1);
+  context.out(banner(mesh, config, { seconds, workingDirectory: context.workingDirectory }));
+  for (const { file, line, kind, name, message } of mesh.rejected()) {
+    if (kind !== "Function") say(`rejected  ${file}:${line}  ${kind} ${name}: ${message}`);
+  }
+  await new Promise<void>((resolve) => {
+    if (context.stop.aborted) resolve();
+    context.stop.addEventListener("abort", () => resolve(), { once: true });
+  });
+  say("stopping: attempts in flight may finish, then everything that was started is stopped");
+  await mesh.close();
+  await rm(endpoints, { force: true });
+  say("stopped; what is undelivered is kept and goes on with the next start");
+  return 0;
+}
+
+function endpointsOf({ eventsUrl, controlUrl }: Mesh): Endpoints {
+  return { events: eventsUrl, control: controlUrl, pid: process.pid };
+}
+
+function banner(
+  mesh: Mesh,
+  config: Config,
+  { seconds, workingDirectory }: { seconds: string; workingDirectory: string },
+): string {
+  const url = mesh.eventsUrl.replace("127.0.0.1", "localhost");
+  const data = relative(workingDirectory, mesh.dataDir) || ".";
+  const nats = `${mesh.nats.safeUrl} (${mesh.nats.owned ? "embedded" : "yours"}, ${mesh.nats.version})`;
+  return `
+weft ${version} is ready (${seconds} s)
+
+  events     ${url}/<namespace>/<broker>
+  control    ${mesh.controlUrl}   /readyz /weft/v1/status
+  functions  ${config.functions}/ (watched)    manifests  ${config.manifests.join(", ")} (watched)
+  data       ${data}/    NATS ${nats}
+
+  Send an order through the example pipeline, from another terminal:
+
+    curl -i ${url}/default/default \\
+      -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /shop' -H 'ce-type: com.example.order.placed' \\
+      -H 'content-type: application/json' \\
+      -d '{"order":"A-1001","customer":"Ada","lines":[{"sku":"TEA-100","quantity":2}]}'
+
+  See what is going on: npx weft status     Stop: Ctrl-C
+
+`;
+}
+
+function formatFunctionLine({ service, stream, line }: LogLine): string {
+  return `${rfc3339(systemClock.now()).slice(11, 23)}  ${service} ${stream === "stderr" ? "!" : "|"} ${line}`;
+}
+
+function formatProblem(name: string, { file, line, column, message }: BundleProblem, from: string): string {
+  const place = line === 0 ? relative(from, file) : `${relative(from, file)}:${line}:${column}`;
+  return `function ${name} does not compile: ${place}: ${message} (the version before goes on serving)`;
+}

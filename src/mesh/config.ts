@@ -1,0 +1,111 @@
+/**
+ * Every option of `weft up` and `weft serve`, declared once: name, default, unit, check, text. The flag is the
+ * name in kebab-case, the environment variable is WEFT_ and the name in capitals (DESIGN §10). Precedence:
+ * flag, environment, default.
+ */
+import { z } from "zod";
+import { MeshError } from "./errors.ts";
+
+const duration = z.union([z.string(), z.number()]).transform((value, context) => {
+  const ms = typeof value === "number" ? value : parseDurationMs(value);
+  if (ms === undefined) {
+    context.addIssue({
+      code: "custom",
+      message: `expected a duration such as 5s, 500ms or 2m, found "${value}"`,
+    });
+    return z.NEVER;
+  }
+  return ms;
+});
+
+const port = z.coerce.number().int().min(0).max(65535);
+
+const flag = z
+  .union([z.boolean(), z.enum(["true", "false", "1", "0", ""])])
+  .transform((value) => value === true || value === "true" || value === "1");
+
+const list = z.union([
+  z.array(z.string()),
+  z.string().transform((text) => text.split(",").filter((part) => part !== "")),
+]);
+
+export const configSchema = z.strictObject({
+  port: port.default(8080).describe("events in, and functions by host name"),
+  controlPort: port.default(8090).describe("API, health, dead letters"),
+  host: z.string().default("127.0.0.1").describe("address both ports listen on"),
+  dataDir: z.string().min(1).default(".weft").describe("where everything is kept between runs"),
+  manifests: list.default(["knative"]).describe("folder or file of YAML manifests, watched; repeatable"),
+  functions: z.string().default("functions").describe("folder of functions, watched"),
+  drain: duration.default(5000).describe("how long a stop waits for attempts in flight"),
+  idleWindow: duration.default(60_000).describe("how long a function idles before it goes to zero"),
+  warmPool: z.coerce.number().int().min(0).max(64).default(2).describe("processes kept ready for functions"),
+  durability: z
+    .enum(["process", "power"])
+    .default("process")
+    .describe("what accepted events survive: a kill of anything, or a power cut too"),
+  replicas: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(5)
+    .default(1)
+    .describe("copies of each stream on a NATS cluster"),
+  retention: duration.default(7 * 24 * 3_600_000).describe("how long delivered events can be replayed"),
+  dedupe: duration.default(120_000).describe("window in which a repeated (source, id) is a duplicate"),
+  reset: flag.default(false).describe("forget everything stored in the data directory first"),
+  logLevel: z
+    .enum(["debug", "info", "warn", "error", "silent"])
+    .default("warn")
+    .describe("of the log on stderr"),
+  natsUrl: z
+    .string()
+    .optional()
+    .describe("a NATS server or cluster to use instead of an embedded one (also NATS_URL)"),
+  natsCreds: z.string().optional().describe("credentials file for it"),
+  natsNkey: z.string().optional().describe("nkey seed file for it"),
+  natsCa: z.string().optional().describe("CA certificate file for it"),
+});
+
+export type Config = z.output<typeof configSchema>;
+export type ConfigName = keyof Config;
+
+export const configNames = Object.keys(configSchema.shape) as ConfigName[];
+
+/** `dataDir` → `--data-dir` */
+export function flagOf(name: ConfigName): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** `dataDir` → `WEFT_DATA_DIR` */
+export function environmentOf(name: ConfigName): string {
+  return `WEFT_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
+
+/** Throws CONFIG_INVALID with all faults together. */
+export function parseConfig(
+  flags: Readonly<Record<string, unknown>>,
+  environment: Readonly<Record<string, string | undefined>>,
+): Config {
+  const merged: Record<string, unknown> = {};
+  for (const name of configNames) {
+    const value = flags[name] ?? environment[environmentOf(name)];
+    if (value !== undefined) merged[name] = value;
+  }
+  if (merged.natsUrl === undefined && environment.NATS_URL) merged.natsUrl = environment.NATS_URL;
+  const parsed = configSchema.safeParse(merged);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map((issue) => {
+    const name = issue.path[0] as ConfigName | undefined;
+    return `${name === undefined ? "option" : flagOf(name)}: ${issue.message}`;
+  });
+  throw new MeshError("CONFIG_INVALID", { found: faults.join("; "), fix: "See `weft up --help`" });
+}
+
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** `500ms`, `5s`, `1.5m`, `2h`, `7d`; undefined for anything else. */
+export function parseDurationMs(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim());
+  const unit = match?.[2] === undefined ? undefined : units[match[2]];
+  return unit === undefined ? undefined : Math.round(Number(match?.[1]) * unit);
+}

@@ -1,0 +1,147 @@
+/**
+ * The control port for people and tools: health, status, dead letters, applying manifests, following along.
+ * The Kubernetes-style API is mounted beside it.
+ */
+import { Hono } from "hono";
+import { stream } from "hono/streaming";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { DeadLetters } from "../dispatch/dead-letter.ts";
+import { MeshError, messageOf } from "../errors.ts";
+import type { JournalRecord } from "../journal/record.ts";
+import type { Log } from "../log.ts";
+import { deadLetterQuerySchema, listDeadLetters, toJson } from "./dead-letters.ts";
+import { describeStatus, type Rejected, type StatusParts } from "./status.ts";
+
+export interface AppliedObject {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly result: "created" | "configured" | "unchanged" | "deleted";
+}
+
+export interface ConsoleParts extends StatusParts {
+  readonly log: Log;
+  /** Where events go in. */
+  readonly eventsUrl: () => string;
+  /** Why the mesh is not ready; undefined when it is. */
+  readonly notReady: () => string | undefined;
+  readonly deadLetters: () => DeadLetters | undefined;
+  readonly triggerUid: (namespace: string, name: string) => string | undefined;
+  readonly follow: (onRecord: (record: JournalRecord) => void) => { close(): void };
+  readonly apply: (
+    yaml: string,
+  ) => Promise<{ applied: readonly AppliedObject[]; rejected: readonly Rejected[] }>;
+  /** Objects of a kind by its plural, short or singular name; undefined when there is no such kind. */
+  readonly objects: (kind: string, namespace: string | undefined) => readonly unknown[] | undefined;
+}
+
+const applyBytesMax = 4 * 1024 * 1024;
+const followBacklogMax = 10_000;
+
+export function createConsole(parts: ConsoleParts): Hono {
+  const app = new Hono();
+  app.onError((error, c) => {
+    const refusal =
+      error instanceof MeshError ? error : new MeshError("STORAGE_UNAVAILABLE", { found: messageOf(error) });
+    if (!(error instanceof MeshError)) parts.log.warn({ stage: "console", error }, "a request failed");
+    return c.json(refusal.toProblem(), refusal.status as ContentfulStatusCode);
+  });
+  app.notFound((c) => c.json(new MeshError("NOT_FOUND", { found: c.req.path }).toProblem(), 404));
+
+  app.get("/healthz", (c) => c.text("ok\n"));
+  app.get("/readyz", (c) => {
+    const reason = parts.notReady();
+    return reason === undefined ? c.text("ok\n") : c.text(`${reason}\n`, 503);
+  });
+  app.get("/weft/v1/endpoints", (c) => c.json({ events: parts.eventsUrl() }));
+  app.get("/weft/v1/status", async (c) => c.json(await describeStatus(parts)));
+
+  app.get("/weft/v1/dead-letters", async (c) => {
+    const query = deadLetterQuerySchema.safeParse(c.req.query());
+    if (!query.success) {
+      const issue = query.error.issues[0];
+      throw new MeshError("REQUEST_INVALID", {
+        field: issue?.path.join(".") ?? "query",
+        found: issue?.message ?? "an unreadable query",
+      });
+    }
+    return c.json(await listDeadLetters(deadLetters(parts), parts.brokers(), query.data));
+  });
+  app.get("/weft/v1/dead-letters/:id", async (c) =>
+    c.json(toJson(await deadLetters(parts).get(c.req.param("id")))),
+  );
+  app.post("/weft/v1/dead-letters/:id/redrive", async (c) => {
+    const letter = await deadLetters(parts).redrive(c.req.param("id"), ({ namespace, trigger }) =>
+      parts.triggerUid(namespace, trigger),
+    );
+    return c.json(
+      { id: letter.id, namespace: letter.namespace, trigger: letter.trigger, redriven: true },
+      202,
+    );
+  });
+  app.delete("/weft/v1/dead-letters/:id", async (c) => {
+    const letter = await deadLetters(parts).get(c.req.param("id"));
+    await deadLetters(parts).discard(letter.id);
+    return c.json({ id: letter.id, discarded: true });
+  });
+
+  app.post("/weft/v1/apply", async (c) => {
+    const length = Number(c.req.header("content-length") ?? 0);
+    if (length > applyBytesMax) {
+      throw new MeshError("EVENT_TOO_LARGE", {
+        field: "manifests",
+        expected: `at most ${applyBytesMax} bytes`,
+      });
+    }
+    return c.json(await parts.apply(await c.req.text()));
+  });
+  app.get("/weft/v1/objects/:kind", (c) => {
+    const items = parts.objects(c.req.param("kind"), c.req.query("namespace"));
+    if (items === undefined) {
+      throw new MeshError("NOT_FOUND", {
+        field: "kind",
+        found: c.req.param("kind"),
+        expected: "brokers, triggers or services",
+      });
+    }
+    return c.json({ items });
+  });
+  app.get("/weft/v1/tail", (c) => {
+    c.header("content-type", "application/x-ndjson");
+    return stream(c, (out) => follow(parts, out));
+  });
+  return app;
+}
+
+function deadLetters(parts: ConsoleParts): DeadLetters {
+  const store = parts.deadLetters();
+  if (store !== undefined) return store;
+  throw new MeshError("STORAGE_UNAVAILABLE", { found: "the mesh is still starting" });
+}
+
+/** A slow follower misses records rather than hold them in our memory. */
+async function follow(
+  parts: ConsoleParts,
+  out: { write(text: string): Promise<unknown>; onAbort(listener: () => void): void; aborted: boolean },
+): Promise<void> {
+  const backlog: JournalRecord[] = [];
+  let wake = () => {};
+  const subscription = parts.follow((record) => {
+    if (backlog.length < followBacklogMax) backlog.push(record);
+    wake();
+  });
+  out.onAbort(() => wake());
+  try {
+    while (!out.aborted) {
+      const lines = backlog.splice(0).map((record) => `${JSON.stringify(record)}\n`);
+      if (lines.length > 0) await out.write(lines.join(""));
+      else {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    }
+  } finally {
+    subscription.close();
+  }
+}

@@ -1,0 +1,61 @@
+/** Adapter: the function host as the control plane and the dispatcher each want to see it. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { FunctionHost as ControlHost, FunctionRevision, ServiceKey } from "./control/function-host.ts";
+import type { Capacity } from "./dispatch/capacity.ts";
+import type { FunctionHost } from "./host/host.ts";
+
+/** Where a bundle of this digest (`sha256:<hex>`) is kept. */
+export function bundleFile(bundleDir: string, digest: string): string {
+  return join(bundleDir, `${digest.replace(/^sha256:/, "")}.mjs`);
+}
+
+export interface HostAdapter extends ControlHost {
+  /** The service should be looked at again: its code arrived. */
+  touch(service: ServiceKey): void;
+}
+
+export function hostForControl(
+  host: FunctionHost,
+  { bundleDir, root }: { bundleDir: string; root: string },
+): HostAdapter {
+  const listeners = new Set<(service: ServiceKey) => void>();
+  return {
+    async applyRevision(revision: FunctionRevision) {
+      const file = bundleFile(bundleDir, revision.bundle);
+      if (!existsSync(file)) {
+        return {
+          kind: "failed",
+          reason: "ContainerMissing",
+          message: `The code ${revision.bundle} is not on this machine; put the function's file back or deploy again`,
+        };
+      }
+      const result = await host.applyRevision({ ...revision, file, root });
+      return result.ready
+        ? { kind: "ready" }
+        : { kind: "failed", reason: result.reason, message: result.message };
+    },
+    // The host moves traffic to the newest revision that is ready; a split by percent is not made here yet.
+    setTraffic() {},
+    remove: (service) => host.removeService(service),
+    onChange: (listener) => void listeners.add(listener),
+    touch(service) {
+      for (const listener of listeners) listener(service);
+    },
+  };
+}
+
+export function capacityOf(host: FunctionHost): Capacity {
+  return {
+    slots: (target) => host.slots(target),
+    demand: (target, waiting) => host.demand(target, waiting),
+    async acquire(target, signal) {
+      const lease = await host.acquire(target, signal);
+      return { url: lease.url, headers: lease.headers, release: (outcome) => lease.release(outcome) };
+    },
+    onCapacity(listener) {
+      const stop = host.onCapacity(() => listener());
+      return { close: stop };
+    },
+  };
+}

@@ -1,0 +1,171 @@
+/**
+ * Plain HTTP to functions by host name: `http://<service>.<namespace>.localhost:8080` and the name a cluster
+ * would give it, `<service>.<namespace>.svc.cluster.local`. Knative's activator and queue-proxy in one hop:
+ * waits for a start, proxies streaming in both directions, and answers with their codes and texts.
+ */
+import {
+  Agent,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request,
+  type ServerResponse,
+} from "node:http";
+import { pipeline } from "node:stream/promises";
+import type { Clock } from "../clock.ts";
+import { MeshError, messageOf } from "../errors.ts";
+import type { FunctionHost } from "./host.ts";
+import type { Lease, ServiceRef } from "./service.ts";
+
+export interface GatewayOptions {
+  readonly host: Pick<FunctionHost, "has" | "acquire" | "timeoutMs">;
+  readonly clock: Clock;
+}
+
+/** Returns whether the request was for a function; if so, it answers it. */
+export type Gateway = (request: IncomingMessage, response: ServerResponse) => boolean;
+
+export function createGateway({ host, clock }: GatewayOptions): Gateway {
+  const agent = new Agent({ keepAlive: true, maxFreeSockets: 64 });
+  return (incoming, response) => {
+    const service = parseFunctionHost(incoming.headers.host);
+    if (service === undefined) return false;
+    const probe = incoming.headers["k-network-probe"];
+    if (probe !== undefined) answerProbe(response, String(probe));
+    else if (!host.has(service)) {
+      const name = `${service.namespace}/${service.name}`;
+      answer(response, 404, `Error getting active endpoint: service ${name} not found`);
+    } else void proxy(incoming, response, { service, host, clock, agent });
+    return true;
+  };
+}
+
+/** undefined when the Host header names no function. */
+export function parseFunctionHost(header: string | undefined): ServiceRef | undefined {
+  const label = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?";
+  const match = new RegExp(
+    `^(${label})\\.(${label})\\.(?:localhost|svc|svc\\.cluster\\.local)\\.?(?::\\d+)?$`,
+  ).exec(header?.toLowerCase() ?? "");
+  const [, name, namespace] = match ?? [];
+  return name === undefined || namespace === undefined ? undefined : { namespace, name };
+}
+
+interface Proxied extends GatewayOptions {
+  readonly service: ServiceRef;
+  readonly agent: Agent;
+}
+
+/** The timeout counts from arrival, so a cold start eats from it, as at Knative's activator. Never rejects. */
+async function proxy(
+  incoming: IncomingMessage,
+  response: ServerResponse,
+  { service, host, clock, agent }: Proxied,
+): Promise<void> {
+  const abort = new AbortController();
+  const timer = clock.after(host.timeoutMs(service) ?? 300_000, () => abort.abort(timedOut));
+  response.once("close", () => {
+    if (!response.writableFinished) abort.abort(callerGone);
+  });
+  let lease: Lease | undefined;
+  try {
+    lease = await host.acquire(service, abort.signal);
+    await forward(incoming, response, { lease, agent, signal: abort.signal });
+    lease.release("answered");
+  } catch (error) {
+    lease?.release(response.headersSent ? "answered" : "broken");
+    if (abort.signal.reason === timedOut) {
+      if (response.headersSent) response.end("activator request timeout");
+      else answer(response, 504, "activator request timeout");
+    } else if (!response.headersSent) refuse(response, error);
+    else response.destroy();
+  } finally {
+    timer.cancel();
+  }
+}
+
+const timedOut = new Error("activator request timeout");
+const callerGone = new Error("the caller went away");
+
+function forward(
+  incoming: IncomingMessage,
+  response: ServerResponse,
+  { lease, agent, signal }: { lease: Lease; agent: Agent; signal: AbortSignal },
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(new URL(lease.url), {
+      path: incoming.url,
+      method: incoming.method,
+      headers: { ...forwardedHeaders(incoming), ...lease.headers },
+      agent,
+      signal,
+    });
+    outgoing.on("error", reject);
+    outgoing.on("response", (upstream) => {
+      response.writeHead(upstream.statusCode ?? 502, endToEnd(upstream.headers));
+      pipeline(upstream, response, { end: true }).then(resolve, reject);
+    });
+    // A caller that breaks off aborts `outgoing` through the signal.
+    pipeline(incoming, outgoing).catch(reject);
+  });
+}
+
+function forwardedHeaders(incoming: IncomingMessage): IncomingHttpHeaders {
+  const headers = endToEnd(incoming.headers);
+  // Only the mesh itself says which trigger delivers, and for how long.
+  for (const name of Object.keys(headers)) if (/^(?:weft-|knative-serving-)/.test(name)) delete headers[name];
+  const client = incoming.socket.remoteAddress?.replace(/^::ffff:/, "") ?? "unknown";
+  const before = headers["x-forwarded-for"];
+  const hops = before === undefined ? [client] : [...String(before).split(/,\s*/), client];
+  headers["x-forwarded-for"] = hops.join(", ");
+  headers["x-forwarded-proto"] ??= "http";
+  headers["x-forwarded-host"] ??= incoming.headers.host;
+  headers.forwarded ??= hops
+    .map((hop, index) => {
+      const address = hop.includes(":") ? `"[${hop}]"` : hop;
+      const rest = `;host=${headers["x-forwarded-host"]};proto=${headers["x-forwarded-proto"]}`;
+      return `for=${address}${index === 0 ? rest : ""}`;
+    })
+    .join(", ");
+  headers["k-proxy-request"] = "activator";
+  return headers;
+}
+
+const hopByHop = [
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+];
+
+function endToEnd(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  const kept = { ...headers };
+  const named = String(headers.connection ?? "")
+    .toLowerCase()
+    .split(/,\s*/);
+  for (const name of [...hopByHop, ...named]) delete kept[name];
+  return kept;
+}
+
+function refuse(response: ServerResponse, error: unknown): void {
+  if (error === callerGone) return;
+  if (error instanceof MeshError) {
+    if (error.status === 503) response.setHeader("retry-after", "1");
+    answer(response, error.status, error.message);
+  } else answer(response, 502, messageOf(error));
+}
+
+/** Probes are no traffic: they wake nothing. */
+function answerProbe(response: ServerResponse, probe: string): void {
+  if (probe === "probe" || probe === "activator") answer(response, 200, probe === "activator" ? probe : "");
+  else answer(response, 400, `unexpected probe header value: ${probe}`);
+}
+
+function answer(response: ServerResponse, status: number, text: string): void {
+  if (response.headersSent || response.destroyed) return;
+  response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
+  response.end(text);
+}

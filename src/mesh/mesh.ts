@@ -1,0 +1,568 @@
+/**
+ * The composition root: builds the parts in the order an event meets them and closes them in reverse.
+ *
+ *   nats/     the server and the connection        filter/   whether a trigger wants an event
+ *   event/    what an event is                     routes/   the contract of the two planes
+ *   stream/   where events wait                    ingress/  how they enter
+ *   dispatch/ how they leave                       journal/  what happened to them
+ *   resources/ store/ control/  brokers, triggers, services: read, kept, made real
+ *   host/     functions, from zero up              console/  what people and tools ask
+ */
+import { mkdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
+import { type Clock, rfc3339 } from "./clock.ts";
+import type { Config } from "./config.ts";
+import { type AppliedObject, createConsole } from "./console/app.ts";
+import type { FunctionSummary, Rejected, TriggerCondition } from "./console/status.ts";
+import { applyDocuments } from "./control/apply.ts";
+import { type Control, startControl } from "./control/control.ts";
+import type { DataPlane } from "./control/data-plane.ts";
+import { FunctionServices } from "./control/function-services.ts";
+import { parseManifest } from "./control/manifests.ts";
+import { type ManifestWatch, watchManifests } from "./control/watch.ts";
+import { Caller } from "./dispatch/call.ts";
+import { DeadLetters } from "./dispatch/dead-letter.ts";
+import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { Sender } from "./dispatch/send.ts";
+import { Settler } from "./dispatch/settle.ts";
+import { MeshError, messageOf } from "./errors.ts";
+import { checkCesql } from "./filter/cesql/compile.ts";
+import { capacityOf, type HostAdapter, hostForControl } from "./functions.ts";
+import type { BundleProblem } from "./host/bundle.ts";
+import { createGateway, type Gateway } from "./host/gateway.ts";
+import { type FunctionHost, startFunctionHost } from "./host/host.ts";
+import type { LogLine } from "./host/instance.ts";
+import { watchFunctions } from "./host/watch.ts";
+import { isPassedOn } from "./ingress/accept.ts";
+import { createIngress } from "./ingress/app.ts";
+import { Counters } from "./journal/counters.ts";
+import { JournalReader } from "./journal/reader.ts";
+import type { JournalRecord } from "./journal/record.ts";
+import { JournalWriter } from "./journal/writer.ts";
+import { type Closeable, CloseStack } from "./lifecycle.ts";
+import { type Listener, listen } from "./listen.ts";
+import type { Log } from "./log.ts";
+import { connectNats, type MeshConnection } from "./nats/connection.ts";
+import { openDataDir } from "./nats/data-dir.ts";
+import { type NatsServer, startNats } from "./nats/launcher.ts";
+import { admitObject } from "./resources/admission.ts";
+import { authoredKinds, BROKER, findKind, SERVICE, TRIGGER } from "./resources/kinds.ts";
+import type { KindId, KubeObject, StoredObject } from "./resources/meta.ts";
+import { brokerNameOf, triggerSchema } from "./resources/trigger.ts";
+import { RouteTable } from "./routes/table.ts";
+import { openNatsKvStore } from "./store/natskv.ts";
+import type { Store } from "./store/store.ts";
+import { EventStore } from "./stream/event-store.ts";
+import { Provisioner } from "./stream/provision.ts";
+import { Publisher } from "./stream/publish.ts";
+import { resourceBucket } from "./stream/subjects.ts";
+
+export interface MeshOptions {
+  readonly config: Config;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The value of PATH, and the user's cache directory. */
+  readonly path: string;
+  readonly cacheDir: string;
+  /** One line of progress for the user. */
+  readonly say: (line: string) => void;
+  /** What functions print. */
+  readonly onFunctionLine: (line: LogLine) => void;
+  /** A function that does not compile, or does again. */
+  readonly onFunctionChange: (change: { name: string; problems: readonly BundleProblem[] }) => void;
+  /** What happens to events. */
+  readonly onRecord: (record: JournalRecord) => void;
+  /** Ends a start that is still under way. */
+  readonly signal: AbortSignal;
+}
+
+export interface Mesh extends Closeable {
+  readonly eventsUrl: string;
+  readonly controlUrl: string;
+  readonly dataDir: string;
+  readonly nats: { readonly safeUrl: string; readonly version: string; readonly owned: boolean };
+  readonly rejected: () => readonly Rejected[];
+  readonly functions: () => readonly FunctionSummary[];
+}
+
+const journalAgeMs = 24 * 3_600_000;
+const journalBytesMax = 64 * 1024 * 1024;
+/** What the largest event leaves of max_payload for headers. */
+const headerReserveBytes = 64 * 1024;
+const defaultNamespace = "default";
+const defaultBroker = "default";
+
+/** Resolves when the mesh is ready (DESIGN §10). Rejects with a MeshError; nothing is left running then. */
+export async function startMesh(options: MeshOptions): Promise<Mesh> {
+  const closing = new CloseStack((name, error) =>
+    options.log.error({ stage: "mesh", part: name, error: messageOf(error) }, "a part did not close"),
+  );
+  try {
+    return await new Starting(options, closing).run();
+  } catch (error) {
+    await closing.close();
+    throw error;
+  }
+}
+
+/** The parts as they come up; the ports answer from the beginning and say what is not there yet. */
+class Starting {
+  readonly #options: MeshOptions;
+  readonly #closing: CloseStack;
+  readonly #table = new RouteTable();
+  readonly #problems = new Map<string, readonly BundleProblem[]>();
+  readonly #followers = new Set<(record: JournalRecord) => void>();
+  #phase: "starting" | "ready" | "draining" = "starting";
+  #waitingFor = "NATS";
+  #eventsUrl = "";
+  #nats: NatsServer | undefined;
+  #connection: MeshConnection | undefined;
+  #jsm: JetStreamManager | undefined;
+  #counters: Counters | undefined;
+  #deadLetters: DeadLetters | undefined;
+  #dispatcher: Dispatcher | undefined;
+  #host: FunctionHost | undefined;
+  #gateway: Gateway = () => false;
+  #store: Store | undefined;
+  #eventStore: EventStore | undefined;
+  #journal: JournalWriter | undefined;
+  #manifests: ManifestWatch | undefined;
+
+  constructor(options: MeshOptions, closing: CloseStack) {
+    this.#options = options;
+    this.#closing = closing;
+  }
+
+  async run(): Promise<Mesh> {
+    const { config, clock } = this.#options;
+    const dataDir = this.#closing.use("data directory", await openDataDir(config.dataDir, clock));
+    const console_ = await this.#listenConsole();
+    const ingress = await this.#listenIngress();
+    const { nats, connection, jsm } = await this.#connect(dataDir);
+    const parts = await this.#openPlanes(connection, jsm);
+    const eventsUrl = `http://${printable(config.host)}:${ingress.port}`;
+    this.#eventsUrl = eventsUrl;
+    const { adapter, host, bundleDir } = await this.#startHost(dataDir.path, eventsUrl);
+    const store = await this.#openStore(connection);
+    this.#startDispatch(connection, parts, host);
+    const control = this.#startControl(store, { host: adapter, eventsUrl, provisioner: parts.provisioner });
+    await this.#applyWhatIsThere({ store, control, adapter, bundleDir });
+    this.#phase = "ready";
+    this.#closing.defer("acceptance", () => {
+      this.#phase = "draining";
+      ingress.stopAccepting();
+    });
+    return {
+      eventsUrl,
+      controlUrl: `http://${printable(config.host)}:${console_.port}`,
+      dataDir: dataDir.path,
+      nats: { safeUrl: nats.safeUrl, version: nats.version, owned: nats.owned },
+      rejected: () => this.#rejected(),
+      functions: () => this.#functions(),
+      close: () => {
+        this.#phase = "draining";
+        return this.#closing.close();
+      },
+    };
+  }
+
+  async #connect(
+    dataDir: Awaited<ReturnType<typeof openDataDir>>,
+  ): Promise<{ nats: NatsServer; connection: MeshConnection; jsm: JetStreamManager }> {
+    const { config, clock, log, path, cacheDir, say, signal } = this.#options;
+    const external =
+      config.natsUrl === undefined
+        ? undefined
+        : {
+            url: config.natsUrl,
+            credsFile: config.natsCreds,
+            nkeyFile: config.natsNkey,
+            tlsCaFile: config.natsCa,
+          };
+    const nats = this.#closing.use(
+      "NATS server",
+      await startNats({
+        external,
+        dataDir,
+        cacheDir,
+        path,
+        durability: config.durability,
+        reset: config.reset,
+        clock,
+        log,
+        say,
+        signal,
+      }),
+    );
+    this.#nats = nats;
+    const connection = this.#closing.use(
+      "NATS connection",
+      await connectNats(nats.target, { name: "weft", clock, log }),
+    );
+    this.#connection = connection;
+    this.#jsm = await jetstreamManager(connection.nc, { checkAPI: false });
+    return { nats, connection, jsm: this.#jsm };
+  }
+
+  async #openPlanes(connection: MeshConnection, jsm: JetStreamManager): Promise<PlaneParts> {
+    const { config, clock, log } = this.#options;
+    const publisher = this.#closing.use("publisher", new Publisher(connection.nc, clock));
+    connection.onDisconnect(() => publisher.setConnected(false));
+    connection.onReconnect(() => publisher.setConnected(true));
+    const provisioner = new Provisioner(jsm, {
+      replicas: config.replicas,
+      eventAgeMs: config.retention,
+      dedupeMs: config.dedupe,
+      journalAgeMs,
+      journalBytesMax,
+    });
+    await provisioner.ensureShared();
+    this.#counters = this.#closing.use("counters", new Counters({ publisher, jsm, clock }));
+    const journal = this.#closing.use("journal", new JournalWriter({ publisher, clock, log }));
+    journal.follow((record) => this.#tell(record));
+    this.#journal = journal;
+    this.#deadLetters = new DeadLetters({ jsm, publisher });
+    this.#eventStore = new EventStore({ publisher, nc: connection.nc });
+    return {
+      provisioner,
+      journal,
+      journalReader: new JournalReader(jsm),
+      counters: this.#counters,
+      deadLetters: this.#deadLetters,
+      store: this.#eventStore,
+    };
+  }
+
+  async #openStore(connection: MeshConnection): Promise<Store> {
+    const { config, clock, log } = this.#options;
+    this.#waitingFor = "the stored resources";
+    this.#store = this.#closing.use(
+      "store",
+      await openNatsKvStore({
+        connection: connection.nc,
+        bucket: resourceBucket,
+        replicas: config.replicas,
+        clock,
+        log,
+      }),
+    );
+    return this.#store;
+  }
+
+  async #startHost(
+    dataDir: string,
+    ingressUrl: string,
+  ): Promise<{ adapter: HostAdapter; host: FunctionHost; bundleDir: string }> {
+    const { config, clock, log, onFunctionLine } = this.#options;
+    const bundleDir = join(dataDir, "bundles");
+    await mkdir(bundleDir, { recursive: true, mode: 0o700 });
+    const host = await startFunctionHost({
+      dataDir,
+      clock,
+      log,
+      onLine: onFunctionLine,
+      ingressUrl,
+      poolSize: config.warmPool,
+      windowMs: config.idleWindow,
+    });
+    this.#closing.defer("function host", () => host.close({ deadlineMs: config.drain }));
+    this.#host = host;
+    this.#gateway = createGateway({ host, clock });
+    return { adapter: hostForControl(host, { bundleDir, root: resolve(config.functions) }), host, bundleDir };
+  }
+
+  #startDispatch(connection: MeshConnection, parts: PlaneParts, host: FunctionHost): void {
+    const { config, clock, log } = this.#options;
+    const { nc } = connection;
+    const capacity = capacityOf(host);
+    const random = Math.random;
+    const answerBytesMax = this.#eventBytesMax() + headerReserveBytes;
+    const sender = this.#closing.use("sender", new Sender({ clock, answerBytesMax }));
+    const caller = new Caller({ sender, capacity, store: parts.store, table: this.#table, clock });
+    const settler = new Settler({ ...parts, caller, clock, log, random });
+    const dispatcher = new Dispatcher({
+      nc,
+      clock,
+      log,
+      caller,
+      capacity,
+      settler,
+      journalReader: parts.journalReader,
+      isPassedOn,
+      random,
+      table: this.#table,
+      drainMs: config.drain,
+    });
+    this.#dispatcher = this.#closing.use("dispatcher", dispatcher);
+    connection.onReconnect(() => dispatcher.restart());
+  }
+
+  #startControl(
+    store: Store,
+    { host, eventsUrl, provisioner }: { host: HostAdapter; eventsUrl: string; provisioner: Provisioner },
+  ): Control {
+    const { clock, log } = this.#options;
+    const { port } = new URL(eventsUrl);
+    const dataPlane: DataPlane = {
+      ensureBroker: (route) => provisioner.ensureBroker(route),
+      removeBroker: (key) => provisioner.removeBroker(key),
+      ensureTrigger: (route) => provisioner.ensureTrigger(route),
+      removeTrigger: (trigger) => provisioner.removeTrigger(trigger),
+      setRoutes: (routes) => this.#table.set(routes),
+      removeOrphans: (alive) => provisioner.removeOrphans(alive),
+    };
+    const addresses = {
+      broker: ({ namespace, name }: { namespace: string; name: string }) =>
+        `${eventsUrl}/${namespace}/${name}`,
+      function: ({ namespace, name }: { namespace: string; name: string }, tag?: string) =>
+        `http://${tag === undefined ? "" : `${tag}-`}${name}.${namespace}.localhost:${port}`,
+    };
+    return this.#closing.use(
+      "control plane",
+      startControl({ store, dataPlane, host, addresses, clock, log }),
+    );
+  }
+
+  /** The default broker, the manifests and the functions that are there now, reconciled once. */
+  async #applyWhatIsThere({
+    store,
+    control,
+    adapter,
+    bundleDir,
+  }: {
+    store: Store;
+    control: Control;
+    adapter: HostAdapter;
+    bundleDir: string;
+  }): Promise<void> {
+    const { config, clock, log, onFunctionChange } = this.#options;
+    this.#waitingFor = "functions and manifests";
+    await ensureDefaultBroker(store);
+    const services = this.#closing.use(
+      "function services",
+      new FunctionServices({
+        store,
+        admit: (object, old) => admitObject(SERVICE, object, { old }),
+        clock,
+        log,
+      }),
+    );
+    const watching = await watchFunctions({
+      dir: config.functions,
+      bundleDir,
+      clock,
+      log,
+      onChange: (change) => {
+        this.#problems.delete(change.name);
+        if (change.kind === "bundle") services.set(change.name, change.bundle.digest);
+        else if (change.kind === "removed") services.remove(change.name);
+        else this.#problems.set(change.name, change.problems);
+        onFunctionChange({
+          name: change.name,
+          problems: change.kind === "problems" ? change.problems : [],
+        });
+        adapter.touch({ namespace: defaultNamespace, name: change.name });
+      },
+    });
+    this.#closing.use("functions watcher", watching);
+    this.#manifests = this.#closing.use(
+      "manifests watcher",
+      await watchManifests({ roots: config.manifests, store, checkCesql, clock, log }),
+    );
+    await services.idle();
+    await control.settled();
+  }
+
+  #listenIngress(): Promise<Listener> {
+    const { config, clock, log } = this.#options;
+    const app = createIngress({
+      table: this.#table,
+      get store() {
+        return store();
+      },
+      get journal() {
+        return journal();
+      },
+      now: () => rfc3339(clock.now()),
+      onUnmatched: (uid) => this.#counters?.add(uid, "unmatched"),
+      log,
+      limits: () => ({ eventBytesMax: this.#eventBytesMax() }),
+      gateway: (request, response) => this.#gateway(request, response),
+      refusal: () => this.#refusal(),
+    });
+    const store = () => present(this.#eventStore);
+    const journal = () => present(this.#journal);
+    return listen({ fetch: app.fetch, host: config.host, port: config.port, flag: "--port", clock }).then(
+      (listener) => this.#closing.use("events port", listener),
+    );
+  }
+
+  async #listenConsole(): Promise<Listener> {
+    const { config, clock, log, version } = this.#options;
+    const app = createConsole({
+      version,
+      pid: process.pid,
+      log,
+      eventsUrl: () => this.#eventsUrl,
+      ready: () => this.#notReady() === undefined,
+      notReady: () => this.#notReady(),
+      nats: () => ({
+        url: this.#nats?.safeUrl ?? "",
+        version: this.#nats?.version ?? "",
+        pid: this.#nats?.pidNow() ?? null,
+        owned: this.#nats?.owned ?? false,
+      }),
+      brokers: () => this.#table.routes.brokers,
+      triggers: () => (this.#store === undefined ? [] : triggerConditions(this.#store)),
+      route: (uid) => this.#table.routes.triggers.find((route) => route.uid === uid),
+      inFlight: (uid) => this.#dispatcher?.inFlight(uid) ?? 0,
+      functions: () => this.#functions(),
+      rejected: () => this.#rejected(),
+      jsm: () => this.#jsm,
+      counters: () => this.#counters,
+      deadLetters: () => this.#deadLetters,
+      triggerUid: (namespace, name) => this.#store?.get(TRIGGER, { namespace, name })?.metadata.uid,
+      follow: (onRecord) => {
+        this.#followers.add(onRecord);
+        return { close: () => this.#followers.delete(onRecord) };
+      },
+      apply: (yaml) => this.#apply(yaml),
+      objects: (kind, namespace) => this.#objects(kind, namespace),
+    });
+    const listener = await listen({
+      fetch: app.fetch,
+      host: config.host,
+      port: config.controlPort,
+      flag: "--control-port",
+      clock,
+    });
+    return this.#closing.use("control port", listener);
+  }
+
+  async #apply(yaml: string): Promise<{ applied: readonly AppliedObject[]; rejected: readonly Rejected[] }> {
+    const store = present(this.#store);
+    const parsed = parseManifest({ file: "(applied)", text: yaml }, checkCesql);
+    const results = await applyDocuments(store, parsed.documents, { checkCesql });
+    const applied: AppliedObject[] = [];
+    const rejected: Rejected[] = [...parsed.rejected];
+    for (const result of results) {
+      if (result.outcome === "rejected") {
+        rejected.push(result.rejected);
+        continue;
+      }
+      const { kind, object } = result.document;
+      applied.push({
+        kind: kind.kind,
+        namespace: object.metadata.namespace ?? defaultNamespace,
+        name: object.metadata.name,
+        result: result.outcome,
+      });
+    }
+    return { applied, rejected };
+  }
+
+  #objects(name: string, namespace: string | undefined): readonly StoredObject[] | undefined {
+    const wanted = name.toLowerCase();
+    const kind = authoredKinds.find((id) => isNamed(id, wanted)) ?? findKind("serving.knative.dev/v1", name);
+    return kind === undefined ? undefined : present(this.#store).list(kind, namespace).items;
+  }
+
+  #functions(): FunctionSummary[] {
+    return (this.#host?.status() ?? []).map(({ namespace, name, instances }) => ({
+      namespace,
+      name,
+      instances: instances.map(({ pid, state }) => ({ pid, state })),
+    }));
+  }
+
+  #rejected(): Rejected[] {
+    const broken = [...this.#problems].flatMap(([name, problems]) =>
+      problems.map(({ file, line, message }) => ({ file, line, kind: "Function", name, message })),
+    );
+    return [...(this.#manifests?.rejected() ?? []), ...broken];
+  }
+
+  #notReady(): string | undefined {
+    if (this.#phase === "draining") return "draining";
+    if (this.#phase === "starting") return `starting: waiting for ${this.#waitingFor}`;
+    if (this.#connection?.isConnected() !== true) return "NATS is not connected";
+    return undefined;
+  }
+
+  #refusal(): MeshError | undefined {
+    const reason = this.#notReady();
+    return reason === undefined
+      ? undefined
+      : new MeshError("STORAGE_UNAVAILABLE", { found: reason, fix: "Send it again in a moment" });
+  }
+
+  /** Data and attributes of the largest event the server takes. */
+  #eventBytesMax(): number {
+    return (this.#connection?.nc.info?.max_payload ?? 1024 * 1024) - headerReserveBytes;
+  }
+
+  #tell(record: JournalRecord): void {
+    this.#options.onRecord(record);
+    for (const follower of this.#followers) follower(record);
+  }
+}
+
+interface PlaneParts {
+  readonly provisioner: Provisioner;
+  readonly journal: JournalWriter;
+  readonly journalReader: JournalReader;
+  readonly counters: Counters;
+  readonly deadLetters: DeadLetters;
+  readonly store: EventStore;
+}
+
+function triggerConditions(store: Store): TriggerCondition[] {
+  return store.list(TRIGGER).items.map((object) => {
+    const trigger = triggerSchema.parse(object);
+    const ready = trigger.status?.conditions?.find(({ type }) => type === "Ready");
+    const observed = trigger.status?.observedGeneration === object.metadata.generation;
+    return {
+      namespace: object.metadata.namespace ?? defaultNamespace,
+      name: object.metadata.name,
+      uid: object.metadata.uid,
+      broker: brokerNameOf(trigger),
+      ready: observed && ready?.status === "True",
+      reason: ready?.reason ?? "",
+    };
+  });
+}
+
+async function ensureDefaultBroker(store: Store): Promise<void> {
+  if (store.get(BROKER, { namespace: defaultNamespace, name: defaultBroker }) !== undefined) return;
+  const object: KubeObject = {
+    apiVersion: "eventing.knative.dev/v1",
+    kind: BROKER.kind,
+    metadata: { namespace: defaultNamespace, name: defaultBroker },
+    spec: {},
+  };
+  await store.create(BROKER, admitObject(BROKER, object));
+}
+
+function isNamed({ kind, resource }: KindId, name: string): boolean {
+  return (
+    name === resource ||
+    name === kind.toLowerCase() ||
+    (kind === "Service" && /^k(?:services?|svc)$/.test(name))
+  );
+}
+
+/** Requests arrive before the part that serves them is there. */
+function present<T>(part: T | undefined): T {
+  if (part !== undefined) return part;
+  throw new MeshError("STORAGE_UNAVAILABLE", {
+    found: "the mesh is still starting",
+    fix: "Send it again in a moment",
+  });
+}
+
+/** An address that can be called: "any address" is reached through loopback. */
+function printable(host: string): string {
+  return host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
+}

@@ -1,0 +1,70 @@
+/**
+ * Makes and removes what brokers and triggers need in JetStream. Idempotent; what exists is updated.
+ */
+import type { JetStreamManager } from "@nats-io/jetstream";
+import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
+import { ensureTriggerConsumers, removeTriggerConsumers } from "./consumer.ts";
+import { ensureBrokerStreams, ensureCounterStream, removeBrokerStreams, type StreamLimits } from "./stream.ts";
+import { type BrokerKey, brokerOfStream, consumerName, eventStream } from "./subjects.ts";
+
+export interface TriggerKey {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly broker: string;
+}
+
+export class Provisioner {
+  readonly #jsm: JetStreamManager;
+  readonly #limits: StreamLimits;
+
+  constructor(jsm: JetStreamManager, limits: StreamLimits) {
+    this.#jsm = jsm;
+    this.#limits = limits;
+  }
+
+  async ensureShared(): Promise<void> {
+    await ensureCounterStream(this.#jsm, this.#limits.replicas);
+  }
+
+  async ensureBroker(route: BrokerRoute): Promise<void> {
+    await ensureBrokerStreams(this.#jsm, route, this.#limits);
+  }
+
+  async removeBroker(key: BrokerKey): Promise<void> {
+    await removeBrokerStreams(this.#jsm, key);
+  }
+
+  async ensureTrigger(route: TriggerRoute): Promise<void> {
+    await ensureTriggerConsumers(this.#jsm, {
+      broker: { namespace: route.namespace, name: route.broker },
+      triggerUid: route.uid,
+      filters: route.filters,
+    });
+  }
+
+  async removeTrigger({ namespace, broker, uid }: TriggerKey): Promise<void> {
+    await removeTriggerConsumers(this.#jsm, { broker: { namespace, name: broker }, triggerUid: uid });
+  }
+
+  /** Streams of brokers, and consumers of triggers, that were deleted while nobody was there to clean up. */
+  async removeOrphans(alive: {
+    brokers: readonly BrokerKey[];
+    triggers: readonly TriggerKey[];
+  }): Promise<void> {
+    const brokers = new Map(alive.brokers.map((broker) => [eventStream(broker), broker]));
+    const consumers = new Set(alive.triggers.map(({ uid }) => consumerName(uid)));
+    for await (const { config } of this.#jsm.streams.list()) {
+      const broker = brokerOfStream(config.name);
+      if (broker === undefined || eventStream(broker) !== config.name) continue;
+      if (!brokers.has(config.name)) {
+        await removeBrokerStreams(this.#jsm, broker);
+        continue;
+      }
+      for await (const { name } of this.#jsm.consumers.list(config.name)) {
+        if (!name.startsWith("t-") || consumers.has(name)) continue;
+        await removeTriggerConsumers(this.#jsm, { broker, triggerUid: name.slice(2) });
+      }
+    }
+  }
+}
