@@ -34,7 +34,7 @@ import { createGateway, type Gateway } from "./host/gateway.ts";
 import { type FunctionHost, startFunctionHost } from "./host/host.ts";
 import type { LogLine } from "./host/instance.ts";
 import { watchFunctions } from "./host/watch.ts";
-import { isPassedOn } from "./ingress/accept.ts";
+import { isPassedOn, noteUnmatched } from "./ingress/accept.ts";
 import { createIngress } from "./ingress/app.ts";
 import { Counters } from "./journal/counters.ts";
 import { JournalReader } from "./journal/reader.ts";
@@ -281,7 +281,14 @@ class Starting {
     const answerBytesMax = this.#eventBytesMax() + headerReserveBytes;
     const sender = this.#closing.use("sender", new Sender({ clock, answerBytesMax }));
     const caller = new Caller({ sender, capacity, store: parts.store, table: this.#table, clock });
-    const settler = new Settler({ ...parts, caller, clock, log, random });
+    const settler = new Settler({
+      ...parts,
+      caller,
+      clock,
+      log,
+      random,
+      onReplyStored: (broker, reply) => noteUnmatched(this.#unmatchedParts(parts.journal), broker, reply),
+    });
     const dispatcher = new Dispatcher({
       nc,
       clock,
@@ -297,6 +304,15 @@ class Starting {
     });
     this.#dispatcher = this.#closing.use("dispatcher", dispatcher);
     connection.onReconnect(() => dispatcher.restart());
+  }
+
+  #unmatchedParts(journal: JournalWriter): Parameters<typeof noteUnmatched>[0] {
+    return {
+      table: this.#table,
+      journal,
+      now: () => rfc3339(this.#options.clock.now()),
+      onUnmatched: (uid) => this.#counters?.add(uid, "unmatched"),
+    };
   }
 
   #startControl(

@@ -1,16 +1,16 @@
 import { Kvm } from "@nats-io/kv";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { FakeClock, systemClock } from "../../src/mesh/clock.ts";
+import { type Clock, FakeClock, systemClock } from "../../src/mesh/clock.ts";
+import type { Closeable } from "../../src/mesh/lifecycle.ts";
 import { silentLog } from "../../src/mesh/log.ts";
 import { BROKER } from "../../src/mesh/resources/kinds.ts";
 import { openNatsKvStore } from "../../src/mesh/store/natskv.ts";
 import type { Store, WatchEvent } from "../../src/mesh/store/store.ts";
-import { startTestNats } from "../support/nats.ts";
+import { startTestNats, type TestNats } from "../support/nats.ts";
 import { until } from "../support/until.ts";
 import { makeObject, storeContract } from "./store-contract.ts";
 
-let nats: Awaited<ReturnType<typeof startTestNats>>;
+let nats: TestNats;
 let buckets = 0;
 
 beforeAll(async () => {
@@ -19,35 +19,36 @@ beforeAll(async () => {
 afterAll(() => nats.close());
 
 /** A fresh bucket, and as many stores on it as wanted, each with its own connection. */
-async function makeBucket(clock = systemClock) {
+function makeBucket(clock: Clock = systemClock) {
   const bucket = `b${++buckets}`;
-  const connections: NatsConnection[] = [];
-  const stores: Store[] = [];
+  const opened: Closeable[] = [];
   const open = async () => {
-    const connection = await connect({ servers: nats.url, waitOnFirstConnect: true, reconnectTimeWait: 20 });
-    connections.push(connection);
-    const store = await openNatsKvStore({ connection, bucket, clock, log: silentLog });
-    stores.push(store);
+    const connection = await nats.connect();
+    const store = await openNatsKvStore({ connection: connection.nc, bucket, clock, log: silentLog });
+    opened.push(connection, store);
     return store;
   };
-  const close = async () => {
-    for (const store of stores) await store.close();
-    for (const connection of connections) await connection.close();
+  const openKv = async () => {
+    const connection = await nats.connect();
+    opened.push(connection);
+    return new Kvm(connection.nc).open(bucket);
   };
-  return { bucket, open, close, connections };
+  const close = async () => {
+    for (const each of opened.toReversed()) await each.close();
+  };
+  return { open, openKv, close };
 }
 
 storeContract("the NATS KV store", async () => {
-  const { open, close } = await makeBucket();
+  const { open, close } = makeBucket();
   return { store: await open(), openAgain: open, close };
 });
 
 describe("openNatsKvStore", () => {
   test("ignores values that are no objects", async () => {
-    const { bucket, open, close, connections } = await makeBucket();
+    const { open, openKv, close } = makeBucket();
     const store = await open();
-    const [connection] = connections;
-    const kv = await new Kvm(connection as NatsConnection).open(bucket);
+    const kv = await openKv();
     await kv.put("eventing=2Eknative=2Edev.brokers.default.junk", "not json");
     await store.create(BROKER, makeObject(BROKER, "b"));
     const again = await open();
@@ -57,12 +58,11 @@ describe("openNatsKvStore", () => {
 
   test("turns old tombstones into markers that stand in nobody's way", async () => {
     const clock = new FakeClock(Date.now());
-    const { bucket, open, close, connections } = await makeBucket(clock);
+    const { open, openKv, close } = makeBucket(clock);
     const store = await open();
     await store.create(BROKER, makeObject(BROKER, "b"));
     await store.delete(BROKER, { namespace: "default", name: "b" });
-    const [connection] = connections;
-    const kv = await new Kvm(connection as NatsConnection).open(bucket);
+    const kv = await openKv();
     const key = "eventing=2Eknative=2Edev.brokers.default.b";
     expect((await kv.get(key))?.operation).toBe("PUT");
     await clock.advance(180_000);
@@ -77,7 +77,7 @@ describe("openNatsKvStore", () => {
   });
 
   test("deletes what outlived its owner while nothing was running", async () => {
-    const { open, close } = await makeBucket();
+    const { open, close } = makeBucket();
     const ownerReferences = [{ apiVersion: "v1", kind: "Service", name: "gone", uid: "gone" }];
     const store = await open();
     await store.create(
@@ -89,7 +89,7 @@ describe("openNatsKvStore", () => {
   });
 
   test("goes on after the server was killed and restarted", async () => {
-    const { open, close } = await makeBucket();
+    const { open, close } = makeBucket();
     const [store, other] = [await open(), await open()];
     const made = await store.create(BROKER, makeObject(BROKER, "b"));
     const seen: WatchEvent[] = [];

@@ -9,7 +9,7 @@ import { createLog } from "../log.ts";
 import { type Mesh, startMesh } from "../mesh.ts";
 import { type Endpoints, endpointsFile } from "./client.ts";
 import type { CliContext, ExitCode } from "./context.ts";
-import { formatRecord } from "./record-line.ts";
+import { LinePrinter } from "./line-printer.ts";
 import { version } from "./version.ts";
 
 /** Resolves when the mesh has been stopped. Rejects with a MeshError when it cannot start. */
@@ -19,7 +19,8 @@ export async function runUp(
 ): Promise<ExitCode> {
   const config = parseConfig(flags, context.environment);
   const startedMs = systemClock.monotonic();
-  const say = (line: string) => context.out(`${line}\n`);
+  const printer = new LinePrinter(context.out, systemClock);
+  const say = (line: string) => printer.line(line);
   const mesh = await startMesh({
     config,
     version,
@@ -32,12 +33,13 @@ export async function runUp(
     onFunctionChange: ({ name, problems }) => {
       for (const problem of problems) say(formatProblem(name, problem, context.workingDirectory));
     },
-    onRecord: (record) => say(formatRecord(record)),
+    onRecord: (record) => printer.record(record),
     signal: context.stop,
   });
   const endpoints = join(mesh.dataDir, endpointsFile);
   await writeFile(endpoints, JSON.stringify(endpointsOf(mesh)), { mode: 0o600 });
   const seconds = ((systemClock.monotonic() - startedMs) / 1000).toFixed(1);
+  printer.flush();
   context.out(banner(mesh, config, { seconds, workingDirectory: context.workingDirectory }));
   for (const { file, line, kind, name, message } of mesh.rejected()) {
     if (kind !== "Function") say(`rejected  ${file}:${line}  ${kind} ${name}: ${message}`);
@@ -50,6 +52,7 @@ export async function runUp(
   await mesh.close();
   await rm(endpoints, { force: true });
   say("stopped; what is undelivered is kept and goes on with the next start");
+  printer.flush();
   return 0;
 }
 

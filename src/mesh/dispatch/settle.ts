@@ -10,12 +10,14 @@
 import type { Clock } from "../clock.ts";
 import { rfc3339 } from "../clock.ts";
 import { messageOf } from "../errors.ts";
+import type { Event } from "../event/event.ts";
 import { inheritHops, takeHop } from "../event/hops.ts";
 import type { Counters } from "../journal/counters.ts";
 import type { JournalReader } from "../journal/reader.ts";
 import { type AttemptRecord, bodyBytesKept, type OutcomeRecord } from "../journal/record.ts";
 import type { JournalWriter } from "../journal/writer.ts";
 import type { Log } from "../log.ts";
+import type { BrokerRoute } from "../routes/route.ts";
 import type { EventStore } from "../stream/event-store.ts";
 import type { Delivery } from "../stream/puller.ts";
 import { deadLetterMessageId, replyMessageId } from "../stream/subjects.ts";
@@ -34,6 +36,8 @@ export interface SettlerParts {
   readonly journalReader: JournalReader;
   readonly counters: Counters;
   readonly caller: Caller;
+  /** A reply has entered the broker. */
+  readonly onReplyStored: (broker: BrokerRoute, reply: Event) => void;
   /** In [0, 1). */
   readonly random: () => number;
 }
@@ -171,10 +175,12 @@ export class Settler {
     if (entering === undefined)
       return { kind: "dead", reason: "LoopDetected", why: loopFailure(parcel, reply, { status, ms }) };
     try {
-      await this.#parts.store.store(broker, correlate(parcel.event, entering), {
+      const stored = correlate(parcel.event, entering);
+      const ack = await this.#parts.store.store(broker, stored, {
         messageId: replyMessageId(route.uid, origin, delivery.sequence),
         beside: parcel.beside,
       });
+      if (!ack.duplicate) this.#parts.onReplyStored(broker, stored);
       return undefined;
     } catch (error) {
       const why: Failure = { error: "ReplyNotStored", message: messageOf(error), status, ms };

@@ -75,8 +75,9 @@ function enter(broker: BrokerRoute, event: Event): Event {
   });
 }
 
-function noteUnmatched(
-  { table, journal, onUnmatched, now }: AcceptParts,
+/** Makes it visible when no trigger wants an event that entered the broker, from a producer or as a reply. */
+export function noteUnmatched(
+  { table, journal, onUnmatched, now }: Omit<AcceptParts, "store">,
   broker: BrokerRoute,
   event: Event,
 ): void {
