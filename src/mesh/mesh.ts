@@ -223,12 +223,12 @@ class Starting {
     const journal = this.#closing.use("journal", new JournalWriter({ publisher, clock, log }));
     journal.follow((record) => this.#tell(record));
     this.#journal = journal;
-    this.#deadLetters = new DeadLetters({ jsm, publisher });
+    this.#deadLetters = new DeadLetters({ jsm, publisher, clock });
     this.#eventStore = new EventStore({ publisher, nc: connection.nc });
     return {
       provisioner,
       journal,
-      journalReader: new JournalReader(jsm),
+      journalReader: new JournalReader({ jsm, clock }),
       counters: this.#counters,
       deadLetters: this.#deadLetters,
       store: this.#eventStore,

@@ -5,7 +5,7 @@ import type { Closeable } from "../../src/mesh/lifecycle.ts";
 import { silentLog } from "../../src/mesh/log.ts";
 import { BROKER } from "../../src/mesh/resources/kinds.ts";
 import { openNatsKvStore } from "../../src/mesh/store/natskv.ts";
-import type { Store, WatchEvent } from "../../src/mesh/store/store.ts";
+import type { WatchEvent } from "../../src/mesh/store/store.ts";
 import { startTestNats, type TestNats } from "../support/nats.ts";
 import { until } from "../support/until.ts";
 import { makeObject, storeContract } from "./store-contract.ts";
@@ -39,7 +39,7 @@ function makeBucket(clock: Clock = systemClock) {
   return { open, openKv, close };
 }
 
-storeContract("the NATS KV store", async () => {
+storeContract("the NATS KV store", { isShared: true }, async () => {
   const { open, close } = makeBucket();
   return { store: await open(), openAgain: open, close };
 });

@@ -8,8 +8,8 @@ import { until } from "../support/until.ts";
 
 /** One place where objects live. */
 export interface StoreHome {
-  /** Another store over the same objects, as a second process would have it; undefined when it has no second. */
-  readonly openAgain: (() => Promise<Store>) | undefined;
+  /** Another store over the same objects, as a second process would have it. */
+  openAgain(): Promise<Store>;
   readonly store: Store;
   close(): Promise<void>;
 }
@@ -30,7 +30,17 @@ const version = (object: { metadata: { resourceVersion?: string | undefined } })
   Number(object.metadata.resourceVersion);
 const brief = ({ type, object }: WatchEvent) => `${type} ${object.metadata.name} ${version(object)}`;
 
-export function storeContract(name: string, makeHome: () => Promise<StoreHome>): void {
+/** What an implementation can do beyond the contract. */
+export interface StoreCapabilities {
+  /** Objects outlive the store and are shared by several. */
+  readonly isShared: boolean;
+}
+
+export function storeContract(
+  name: string,
+  { isShared }: StoreCapabilities,
+  makeHome: () => Promise<StoreHome>,
+): void {
   describe(`${name} as a Store`, () => {
     let home: StoreHome;
     let store: Store;
@@ -389,9 +399,9 @@ export function storeContract(name: string, makeHome: () => Promise<StoreHome>):
       });
     });
 
+    if (!isShared) return;
     describe("a second store over the same objects", () => {
-      test("sees the same objects and resourceVersions after a restart", async (context) => {
-        if (home.openAgain === undefined) return context.skip();
+      test("sees the same objects and resourceVersions after a restart", async () => {
         const made = await store.create(BROKER, makeObject(BROKER, "b"));
         await store.updateStatus(BROKER, { ...made, status: { ok: true } });
         await store.create(TRIGGER, makeObject(TRIGGER, "t"));
@@ -408,8 +418,7 @@ export function storeContract(name: string, makeHome: () => Promise<StoreHome>):
         expect(version(next)).toBeGreaterThan(Number(before.resourceVersion));
       });
 
-      test("sees the other's writes in order, and is seen", async (context) => {
-        if (home.openAgain === undefined) return context.skip();
+      test("sees the other's writes in order, and is seen", async () => {
         const other = await home.openAgain();
         const [here, there]: string[][] = [[], []];
         store.watch({}, (event) => here?.push(brief(event)));
@@ -428,8 +437,7 @@ export function storeContract(name: string, makeHome: () => Promise<StoreHome>):
         expect(there).toEqual(here);
       });
 
-      test("conflicts with a concurrent conditional update of the other", async (context) => {
-        if (home.openAgain === undefined) return context.skip();
+      test("conflicts with a concurrent conditional update of the other", async () => {
         const other = await home.openAgain();
         const made = await store.create(BROKER, makeObject(BROKER, "b"));
         await until(() => other.get(BROKER, at("b")));
@@ -445,8 +453,7 @@ export function storeContract(name: string, makeHome: () => Promise<StoreHome>):
         expect(both.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
       });
 
-      test("accepts at once what a client read from the other", async (context) => {
-        if (home.openAgain === undefined) return context.skip();
+      test("accepts at once what a client read from the other", async () => {
         const other = await home.openAgain();
         const made = await store.create(BROKER, makeObject(BROKER, "b"));
         const updated = await other.update(BROKER, { ...made, spec: { step: 1 } });

@@ -14,6 +14,7 @@ import { createGateway } from "../../src/mesh/host/gateway.ts";
 import { type FunctionHost, type FunctionHostOptions, startFunctionHost } from "../../src/mesh/host/host.ts";
 import type { LogLine } from "../../src/mesh/host/instance.ts";
 import type { Lease, RevisionSpec } from "../../src/mesh/host/service.ts";
+import { type FunctionChange, watchFunctions } from "../../src/mesh/host/watch.ts";
 import { silentLog } from "../../src/mesh/log.ts";
 import { until } from "../support/until.ts";
 
@@ -263,10 +264,52 @@ describe("FunctionHost", () => {
   ])("must keep the old revision when $name", async ({ source, reason, message }) => {
     await start();
     await apply("export default () => 'old';");
-    const result = await apply(source, { annotations: { "serving.knative.dev/progress-deadline": "300ms" } });
+    const deadline = reason === "ProgressDeadlineExceeded" ? "300ms" : "30s";
+    const result = await apply(source, {
+      annotations: { "serving.knative.dev/progress-deadline": deadline },
+    });
     expect(result).toMatchObject({ ready: false, reason, message: expect.stringMatching(message) });
     expect(status().problem).toMatchObject({ reason });
     expect(await call()).toBe("old");
+  });
+
+  test("must serve the old version, even from zero, while the watched file is broken", async () => {
+    const clock = new FakeClock();
+    await start({ clock });
+    const changes: FunctionChange[] = [];
+    const applied: Promise<unknown>[] = [];
+    const functions = join(dir, "functions");
+    await mkdir(functions);
+    const file = join(functions, "hello.ts");
+    await writeFile(file, "export default () => 'old';");
+    const watcher = await watchFunctions({
+      dir: functions,
+      bundleDir: join(dir, "data", "bundles"),
+      clock,
+      log: silentLog,
+      onChange(change) {
+        changes.push(change);
+        if (change.kind !== "bundle") return;
+        const revision = `hello-${changes.length}`;
+        const { file, root } = change.bundle;
+        const limits = { containerConcurrency: 0, timeoutSeconds: 10, annotations: {} };
+        applied.push(host.applyRevision({ ...hello, revision, file, root, env: {}, ...limits }));
+      },
+    });
+    try {
+      await Promise.all(applied);
+      await writeFile(file, "export default () => {\n  return 'new' +;\n};");
+      await watcher.scan();
+      expect(changes.at(-1)).toMatchObject({ kind: "problems", problems: [{ file, line: 2, column: 17 }] });
+      await advanceUntil(clock, () => pids().length === 0);
+      expect(await call()).toBe("old");
+      await writeFile(file, "export default () => 'new';");
+      await watcher.scan();
+      await Promise.all(applied);
+      expect(await call()).toBe("new");
+    } finally {
+      await watcher.close();
+    }
   });
 
   test("a newer revision must supersede one that is still starting", async () => {
@@ -483,8 +526,7 @@ describe("FunctionHost killed by -9", () => {
       `import { readdir, readFile } from "node:fs/promises";
        import { startFunctionHost } from ${module("host/host.ts")};
        import { systemClock } from ${module("clock.ts")};
-       import type { Lease, RevisionSpec } from "../../src/mesh/host/service.ts";
-import { silentLog } from ${module("log.ts")};
+       import { silentLog } from ${module("log.ts")};
        const host = await startFunctionHost({ dataDir: ${JSON.stringify(join(dir, "parent"))}, clock: systemClock, log: silentLog, onLine() {}, poolSize: 1 });
        await host.applyRevision({ namespace: "default", name: "hello", revision: "hello-00001", file: ${JSON.stringify(result.bundle.file)}, env: {}, containerConcurrency: 0, timeoutSeconds: 10, annotations: {} });
        await host.warmedUp();

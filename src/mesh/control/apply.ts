@@ -33,6 +33,11 @@ export type ApplyResult =
 
 export interface ApplyOptions {
   readonly checkCesql?: CheckCesql | undefined;
+  /**
+   * The documents are files that are kept in step (A1). Without it this is one person's `apply`: it always counts,
+   * and an object that follows a file goes on following it.
+   */
+  readonly followsFile?: boolean;
 }
 
 /** Brokers before services before triggers: not needed, but it saves a pass. Results in the order given. */
@@ -62,23 +67,35 @@ async function applyDocument(
   const applied = memoryOf(object);
   for (let attempt = 1; ; attempt++) {
     const old = store.get(kind, keyOf(object));
+    const mark = markFor(old, { file, applied, options });
     try {
       if (old === undefined) {
-        await store.create(kind, admitObject(kind, remember(object, { file, applied }), options));
+        await store.create(kind, admitObject(kind, annotate(object, mark), options));
         return "created";
       }
       const before = readMemory(old);
-      const isApplied = before?.hash === applied.hash;
-      if (isApplied && old.metadata.annotations?.[MANIFEST] === file) return "unchanged";
+      const owner = old.metadata.annotations?.[MANIFEST];
+      const isApplied = options.followsFile === true && owner !== undefined && before?.hash === applied.hash;
+      if (isApplied && owner === file) return "unchanged";
       const merged = isApplied ? old : merge(kind, { old, object, before });
-      const next = { ...admitObject(kind, remember(merged, { file, applied }), { ...options, old }) };
-      await store.update(kind, withVersion(next, old));
-      return isApplied ? "unchanged" : "configured";
+      const next = admitObject(kind, annotate(merged, mark), { ...options, old });
+      const written = await store.update(kind, withVersion(next, old));
+      const isSame = written.metadata.resourceVersion === old.metadata.resourceVersion;
+      return isApplied || isSame ? "unchanged" : "configured";
     } catch (error) {
       if (attempt < APPLY_ATTEMPTS_MAX && isRace(error)) continue;
       throw error;
     }
   }
+}
+
+/** The annotations that remember this application; a file's own memory is left to the file. */
+function markFor(
+  old: StoredObject | undefined,
+  { file, applied, options }: { file: string; applied: Memory; options: ApplyOptions },
+): Record<string, string> {
+  if (options.followsFile) return { [MANIFEST]: file, [APPLIED]: JSON.stringify(applied) };
+  return old?.metadata.annotations?.[MANIFEST] === undefined ? { [APPLIED]: JSON.stringify(applied) } : {};
 }
 
 /** What of a document is remembered: a digest of all, and the names it set (A2). */
@@ -111,12 +128,8 @@ function readMemory(object: StoredObject): Memory | undefined {
   }
 }
 
-function remember(object: KubeObject, { file, applied }: { file: string; applied: Memory }): KubeObject {
-  const annotations = {
-    ...object.metadata.annotations,
-    [MANIFEST]: file,
-    [APPLIED]: JSON.stringify(applied),
-  };
+function annotate(object: KubeObject, more: Readonly<Record<string, string>>): KubeObject {
+  const annotations = { ...object.metadata.annotations, ...more };
   return { ...object, metadata: { ...object.metadata, annotations } };
 }
 
@@ -129,11 +142,19 @@ function merge(
     ...old,
     metadata: {
       ...metadata,
-      labels: { ...without(labels, before?.labels), ...object.metadata.labels },
-      annotations: { ...without(annotations, before?.annotations), ...object.metadata.annotations },
+      ...present("labels", { ...without(labels, before?.labels), ...object.metadata.labels }),
+      ...present("annotations", {
+        ...without(annotations, before?.annotations),
+        ...object.metadata.annotations,
+      }),
     },
     spec: isSameKind(kind, SERVICE) ? keepCode(object, old) : object.spec,
   };
+}
+
+/** An empty map is left out: it must not look like a change. */
+function present(field: "labels" | "annotations", values: Readonly<Record<string, string>>): object {
+  return Object.keys(values).length === 0 ? {} : { [field]: values };
 }
 
 function without(

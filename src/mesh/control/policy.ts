@@ -5,7 +5,7 @@
 import { DELIVERY_DEFAULT } from "../resources/broker.ts";
 import type { DeliverySpec } from "../resources/delivery.ts";
 import type { Destination } from "../resources/destination.ts";
-import { parseDuration } from "../resources/duration.ts";
+import { parseDuration } from "../duration.ts";
 import type { DeliveryPolicy } from "../routes/route.ts";
 
 const BACKOFF_DELAY_DEFAULT_MS = 200;

@@ -119,7 +119,7 @@ class ManifestWatcher implements ManifestWatch {
     const results = await applyDocuments(
       store,
       [...declared].flatMap(([key, document]) => (this.#applied.get(key) === document ? [] : document)),
-      { checkCesql },
+      { checkCesql, followsFile: true },
     );
     const refused = results.flatMap((result) => (result.outcome === "rejected" ? result : []));
     // A refused document is tried again with every scan: the reason may lie elsewhere and pass.

@@ -7,9 +7,11 @@
  */
 import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import { z } from "zod";
+import type { Clock } from "../clock.ts";
 import { MeshError } from "../errors.ts";
 import type { Attributes, Event } from "../event/event.ts";
 import { type AttemptRecord, attemptRecordSchema } from "../journal/record.ts";
+import { readDirect } from "../stream/direct-read.ts";
 import type { Publisher } from "../stream/publish.ts";
 import { decodeStored, encodeStored } from "../stream/stored-event.ts";
 import { ignoring } from "../stream/stream.ts";
@@ -70,9 +72,11 @@ const streamNotFound = 10059;
 export class DeadLetters {
   readonly #jsm: JetStreamManager;
   readonly #publisher: Publisher;
+  readonly #clock: Clock;
 
-  constructor({ jsm, publisher }: { jsm: JetStreamManager; publisher: Publisher }) {
+  constructor({ jsm, publisher, clock }: { jsm: JetStreamManager; publisher: Publisher; clock: Clock }) {
     this.#jsm = jsm;
+    this.#clock = clock;
     this.#publisher = publisher;
   }
 
@@ -98,17 +102,17 @@ export class DeadLetters {
     let seq = from;
     for (;;) {
       const batch = Math.min(scanBatch, limit + 1 - items.length);
-      const messages = await this.#jsm.direct
-        .getBatch(deadLetterStream(broker), { batch, next_by_subj: subject, seq })
-        .catch(ignoring(messageNotFound, streamNotFound));
-      let count = 0;
-      for await (const message of messages ?? []) {
-        count++;
+      const query = { batch, next_by_subj: subject, seq };
+      const messages = await readDirect(
+        this.#jsm.direct.getBatch(deadLetterStream(broker), query),
+        this.#clock,
+      );
+      for (const message of messages) {
         seq = message.seq + 1;
         if (items.length === limit) return { items, next: message.seq };
         items.push(decode(broker, message));
       }
-      if (count < batch) return { items, next: undefined };
+      if (messages.length < batch) return { items, next: undefined };
     }
   }
 

@@ -1,6 +1,7 @@
 /**
- * WHETHER a text is an RFC 3339 timestamp. Only checked, never converted: the text keeps its offset, its
- * fraction of any length and its leap second. `Date.parse` is no help: it takes other forms and refuses this one's.
+ * WHETHER a text is an RFC 3339 timestamp, and when that is. An event's text is only checked, never converted: it
+ * keeps its offset, its fraction of any length and its leap second. `Date.parse` alone is no help: it takes other
+ * forms and refuses some of this one's.
  */
 
 const daysInMonth = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
@@ -22,6 +23,13 @@ export function isTimestamp(value: string): boolean {
   const offset = offsetMinutes(value, fractionEnd(value));
   if (offset === undefined) return false;
   return second < 60 || (hour * 60 + minute - offset + 2880) % 1440 === 1439;
+}
+
+/** Epoch milliseconds of an RFC 3339 timestamp (a leap second is the one after it); undefined for anything else. */
+export function instantOf(value: string): number | undefined {
+  if (!isTimestamp(value)) return undefined;
+  if (value.slice(17, 19) !== "60") return Date.parse(value.toUpperCase());
+  return Date.parse(`${value.slice(0, 17)}59${value.slice(fractionEnd(value))}`.toUpperCase()) + 1000;
 }
 
 /** The index after the optional fraction; a point without a digit is left in place and then refused. */

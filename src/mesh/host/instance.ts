@@ -13,15 +13,14 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
-import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { z } from "zod";
 import type { Clock } from "../clock.ts";
 import { assert } from "../errors.ts";
+import { readLines } from "./lines.ts";
 
-const lineCharactersMax = 64 * 1024;
 const stderrLinesKept = 12;
 
 export interface LogLine {
@@ -30,7 +29,7 @@ export interface LogLine {
   readonly revision: string;
   readonly instance: string;
   readonly stream: "stdout" | "stderr";
-  /** At most 64 Ki characters. */
+  /** At most 64 Ki characters; a longer line comes in pieces. */
   readonly line: string;
 }
 
@@ -267,8 +266,8 @@ export class Instance {
   #watchProcess(): Promise<void> {
     const child = this.#child;
     child.on("message", (message) => this.#receive(fromRunnerSchema.parse(message)));
-    if (child.stdout) this.#readLines(child.stdout, "stdout");
-    if (child.stderr) this.#readLines(child.stderr, "stderr");
+    if (child.stdout) this.#handOnLines(child.stdout, "stdout");
+    if (child.stderr) this.#handOnLines(child.stderr, "stderr");
     return new Promise((resolve) => {
       // "exit" and not "close": something the function started may hold the pipes open.
       child.once("exit", (code, signal) => {
@@ -316,9 +315,8 @@ export class Instance {
     if (this.#child.connected) this.#child.send(message, () => {});
   }
 
-  #readLines(pipe: Readable, stream: "stdout" | "stderr"): void {
-    createInterface({ input: pipe, crlfDelay: Number.POSITIVE_INFINITY }).on("line", (text) => {
-      const line = text.slice(0, lineCharactersMax);
+  #handOnLines(pipe: Readable, stream: "stdout" | "stderr"): void {
+    readLines(pipe, (line) => {
       if (stream === "stderr") {
         this.#stderrTail.push(line);
         if (this.#stderrTail.length > stderrLinesKept) this.#stderrTail.shift();

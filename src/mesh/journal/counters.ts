@@ -7,21 +7,21 @@ import type { JetStreamManager } from "@nats-io/jetstream";
 import { z } from "zod";
 import type { Clock, Timer } from "../clock.ts";
 import type { Closeable } from "../lifecycle.ts";
+import { readDirect } from "../stream/direct-read.ts";
 import type { Publisher } from "../stream/publish.ts";
-import { ignoring } from "../stream/stream.ts";
 import { counterStream, counterSubject } from "../stream/subjects.ts";
 
 export type CounterName = "delivered" | "filtered" | "retried" | "dead" | "unmatched";
 
 const flushMs = 100;
 const subjectsPerRead = 200;
-const nothingFound = [10037, 10059];
 const counterValueSchema = z.object({ val: z.string().regex(/^-?\d+$/) });
 const empty = new Uint8Array(0);
 
 export class Counters implements Closeable {
   readonly #publisher: Publisher;
   readonly #jsm: JetStreamManager;
+  readonly #clock: Clock;
   readonly #timer: Timer;
   #pending = new Map<string, number>();
   #flushing: Promise<void> | undefined;
@@ -29,6 +29,7 @@ export class Counters implements Closeable {
   constructor({ publisher, jsm, clock }: { publisher: Publisher; jsm: JetStreamManager; clock: Clock }) {
     this.#publisher = publisher;
     this.#jsm = jsm;
+    this.#clock = clock;
     this.#timer = clock.every(flushMs, () => void this.flush());
   }
 
@@ -52,11 +53,8 @@ export class Counters implements Closeable {
     const subjects = uids.flatMap((uid) => counters.map((counter) => counterSubject(uid, counter)));
     for (let i = 0; i < subjects.length; i += subjectsPerRead) {
       const multi_last = subjects.slice(i, i + subjectsPerRead);
-      const found = await this.#jsm.direct
-        .getLastMessagesFor(counterStream, { multi_last })
-        .catch(ignoring(...nothingFound));
-      if (found === undefined) continue;
-      for await (const message of found) {
+      const request = this.#jsm.direct.getLastMessagesFor(counterStream, { multi_last });
+      for (const message of await readDirect(request, this.#clock)) {
         const value = counterValueSchema.safeParse(message.json());
         if (value.success) totals.set(message.subject, Number(value.data.val));
       }

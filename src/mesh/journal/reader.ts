@@ -1,13 +1,12 @@
 /** Reads the journal: all attempts at one delivery, oldest first. Values are checked at this boundary. */
 import type { JetStreamManager } from "@nats-io/jetstream";
-import { ignoring } from "../stream/stream.ts";
+import type { Clock } from "../clock.ts";
+import { readDirect } from "../stream/direct-read.ts";
 import { attemptSubject, type BrokerKey, journalStream } from "../stream/subjects.ts";
 import { type AttemptRecord, attemptRecordSchema } from "./record.ts";
 
 const attemptsReadMax = 2000;
 const batchSize = 250;
-const messageNotFound = 10037;
-const streamNotFound = 10059;
 
 export interface DeliveryPlace {
   readonly triggerUid: string;
@@ -17,9 +16,11 @@ export interface DeliveryPlace {
 
 export class JournalReader {
   readonly #jsm: JetStreamManager;
+  readonly #clock: Clock;
 
-  constructor(jsm: JetStreamManager) {
+  constructor({ jsm, clock }: { jsm: JetStreamManager; clock: Clock }) {
     this.#jsm = jsm;
+    this.#clock = clock;
   }
 
   /** The attempts still in the journal, oldest first, at most `attemptsReadMax`. */
@@ -28,18 +29,14 @@ export class JournalReader {
     const attempts: AttemptRecord[] = [];
     let from = 1;
     while (attempts.length < attemptsReadMax) {
-      const batch = await this.#jsm.direct
-        .getBatch(journalStream(broker), { batch: batchSize, next_by_subj: subject, seq: from })
-        .catch(ignoring(messageNotFound, streamNotFound));
-      if (batch === undefined) break;
-      let count = 0;
-      for await (const message of batch) {
-        count++;
+      const query = { batch: batchSize, next_by_subj: subject, seq: from };
+      const batch = await readDirect(this.#jsm.direct.getBatch(journalStream(broker), query), this.#clock);
+      for (const message of batch) {
         from = message.seq + 1;
         const parsed = attemptRecordSchema.safeParse(parse(message.data));
         if (parsed.success) attempts.push(parsed.data);
       }
-      if (count < batchSize) break;
+      if (batch.length < batchSize) break;
     }
     return attempts;
   }

@@ -41,8 +41,6 @@ export interface Conditions {
   markTrue(type: string, because?: Because): void;
   markFalse(type: string, because: Because): void;
   markUnknown(type: string, because: Because): void;
-  /** A condition outside the dependents: severity Info, never touches Ready. */
-  markInfo(type: string, status: "True" | "False", because?: Because): void;
   isReady(): boolean;
   list(): Condition[];
 }
@@ -83,7 +81,6 @@ export function startConditions(
     markTrue: (type, because) => void mark({ type, status: "True", ...because }),
     markFalse: (type, because) => void mark({ type, status: "False", ...because }),
     markUnknown: (type, because) => void mark({ type, status: "Unknown", ...because }),
-    markInfo: (type, status, because) => void mark({ type, status, severity: "Info", ...because }),
     isReady: () => isReady(list()),
     list,
   };

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { defaultDestination, destinationSchema, validateDestination } from "./destination.ts";
-import { parseDuration } from "./duration.ts";
+import { parseDuration } from "../duration.ts";
 import { type FieldError, invalidValue } from "./field-error.ts";
 
 export const deliverySchema = z.strictObject({

@@ -13,7 +13,19 @@ export interface BrokerRoute {
   readonly hopsMax: number;
   /** `weft.dev/journal`: every outcome, or failed attempts only. */
   readonly journal: "all" | "failures";
+  /** `weft.dev/dedupe`: window for duplicates of (source, id), 0 for none at all; absent: the mesh's. */
+  readonly dedupeMs?: number;
 }
+
+/** A place in a broker's stream of events. */
+export type StartPoint =
+  | { readonly kind: "new" }
+  | { readonly kind: "first" }
+  | { readonly kind: "sequence"; readonly sequence: number }
+  /** The first event stored at or after it, epoch milliseconds. */
+  | { readonly kind: "time"; readonly atMs: number }
+  /** That long before the question is asked. */
+  | { readonly kind: "since"; readonly ms: number };
 
 /** Where an attempt goes. `uri` is what users see (subscriberUri, knativeerrordest), verbatim. */
 export type Target =
@@ -58,6 +70,10 @@ export interface TriggerRoute {
   /** Attempts in flight at once (`weft.dev/concurrency`). */
   readonly concurrency: number;
   readonly paused: boolean;
+  /** Where a consumer that has to be made begins (`weft.dev/start`); absent: with the next event. */
+  readonly start?: StartPoint;
+  /** The last rewind (`weft.dev/rewind`), see stream/rewind.ts. */
+  readonly rewind?: string;
 }
 
 export interface Routes {

@@ -38,6 +38,8 @@ const KEY_HISTORY = 10;
 const LOAD_WAIT_MS = 30_000;
 const APPLY_WAIT_MS = 5_000;
 const WATCH_RETRY_MS = 250;
+/** A watch that is being set up while NATS is away ends by itself a little later. */
+const CLOSE_WAIT_MS = 1_000;
 const LAG_CHECK_MS = 10_000;
 const SWEEP_MS = 60_000;
 const TOMBSTONE_KEEP_MS = 60_000;
@@ -86,6 +88,7 @@ interface Waiter {
 
 class KvPersistence implements Persistence {
   readonly #kv: KV;
+  readonly #connection: NatsConnection;
   readonly #cache: ResourceCache;
   readonly #clock: Clock;
   readonly #log: Log;
@@ -101,8 +104,9 @@ class KvPersistence implements Persistence {
   #watch: QueuedIterator<KvWatchEntry> | undefined;
   #following: Promise<void> = Promise.resolve();
 
-  private constructor(kv: KV, cache: ResourceCache, { clock, log }: NatsKvStoreOptions) {
+  private constructor(kv: KV, cache: ResourceCache, { connection, clock, log }: NatsKvStoreOptions) {
     this.#kv = kv;
+    this.#connection = connection;
     this.#cache = cache;
     this.#clock = clock;
     this.#log = log;
@@ -124,7 +128,7 @@ class KvPersistence implements Persistence {
       await self.close();
       throw error;
     }
-    self.#restartOnReconnect(connection);
+    self.#restartOnReconnect();
     self.#timers.push(
       clock.every(LAG_CHECK_MS, () => self.#inBackground(self.#checkLag(), "the lag check failed")),
       clock.every(SWEEP_MS, () => self.#inBackground(self.#sweep(), "sweeping tombstones failed")),
@@ -174,7 +178,7 @@ class KvPersistence implements Persistence {
     this.#stopping.abort();
     for (const timer of this.#timers) timer.cancel();
     this.#watch?.stop();
-    await this.#following;
+    await Promise.race([this.#following, this.#clock.sleep(CLOSE_WAIT_MS)]);
     for (const waiter of [...this.#waiters]) waiter.resolve();
   }
 
@@ -202,7 +206,7 @@ class KvPersistence implements Persistence {
 
   /** Runs until closed: watches, applies, and watches again from where it stopped. */
   async #follow(onSnapshot: () => void): Promise<void> {
-    while (!this.#stopping.signal.aborted) {
+    while (!this.#stopping.signal.aborted && !this.#connection.isClosed()) {
       try {
         await this.#followOnce(onSnapshot);
       } catch (error) {
@@ -290,9 +294,9 @@ class KvPersistence implements Persistence {
     });
   }
 
-  #restartOnReconnect(connection: NatsConnection): void {
+  #restartOnReconnect(): void {
     const follow = async () => {
-      for await (const status of connection.status()) {
+      for await (const status of this.#connection.status()) {
         if (this.#stopping.signal.aborted) return;
         if (status.type === "reconnect") this.#watch?.stop();
       }

@@ -4,7 +4,12 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
 import { ensureTriggerConsumers, removeTriggerConsumers } from "./consumer.ts";
-import { ensureBrokerStreams, ensureCounterStream, removeBrokerStreams, type StreamLimits } from "./stream.ts";
+import {
+  ensureBrokerStreams,
+  ensureCounterStream,
+  removeBrokerStreams,
+  type StreamLimits,
+} from "./stream.ts";
 import { type BrokerKey, brokerOfStream, consumerName, eventStream } from "./subjects.ts";
 
 export interface TriggerKey {

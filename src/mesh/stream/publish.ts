@@ -169,8 +169,15 @@ function refusedByServer(error: NonNullable<RawAck["error"]>): MeshError {
     case 10097:
       return new MeshError("HEADERS_TOO_LARGE", { found: text });
     default:
-      return unavailable(text);
+      return new MeshError("STORAGE_UNAVAILABLE", { found: text, cause: error });
   }
+}
+
+/** The err_code with which the server refused a publish; undefined for any other failure. */
+export function serverErrorCode(failure: unknown): number | undefined {
+  const cause = failure instanceof MeshError ? failure.detail.cause : undefined;
+  const code = typeof cause === "object" && cause !== null && "err_code" in cause ? cause.err_code : undefined;
+  return typeof code === "number" ? code : undefined;
 }
 
 function refusedByClient(cause: unknown): MeshError {

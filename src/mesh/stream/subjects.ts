@@ -103,6 +103,28 @@ export function redriveSubjects(broker: BrokerKey): string {
   return `weft.rd.${scope(broker)}.>`;
 }
 
+/** Events whose time has not come. */
+export function delayedStream(broker: BrokerKey): string {
+  return `weft-at-${stem(broker)}`;
+}
+
+export function delayedSubjects(broker: BrokerKey): string {
+  return `weft.at.${scope(broker)}.>`;
+}
+
+/** Where one event waits: its place follows from its message id, so that a duplicate finds the place taken. */
+export function waitingSubject(broker: BrokerKey, messageId: string): string {
+  return `weft.at.${scope(broker)}.wait.${sha256(messageId)}`;
+}
+
+/** Where events arrive when their time has come; the mover takes them from there. */
+export function dueSubject(broker: BrokerKey): string {
+  return `weft.at.${scope(broker)}.due`;
+}
+
+/** The durable consumer of `dueSubject` that all movers of a broker share. */
+export const moverConsumer = "mover";
+
 export function journalStream(broker: BrokerKey): string {
   return `weft-log-${stem(broker)}`;
 }
@@ -181,6 +203,11 @@ export function eventMessageId(source: string, id: string): string {
     return `e:${source} ${id}`;
   }
   return `h:${createHash("sha256").update(`${source}\n${id}`).digest("base64url")}`;
+}
+
+/** For a delayed event that is not deduplicated: moving it twice still stores it once. */
+export function movedMessageId(sequence: number): string {
+  return `at:${sequence}`;
 }
 
 const messageIdBytesMax = 120;

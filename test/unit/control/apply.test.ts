@@ -13,11 +13,11 @@ describe("applyDocuments", () => {
     store = createMemoryStore();
   });
 
-  const apply = async (objects: readonly KubeObject[], file = "m.yaml") => {
+  const apply = async (objects: readonly KubeObject[], file = "m.yaml", followsFile = true) => {
     const text = objects.map((object) => JSON.stringify(object)).join("\n---\n");
     const { documents, rejected } = parseManifest({ file, text });
     expect(rejected).toEqual([]);
-    const results = await applyDocuments(store, documents);
+    const results = await applyDocuments(store, documents, { followsFile });
     return results.map((result) =>
       result.outcome === "rejected" ? result.rejected.message : result.outcome,
     );
@@ -101,6 +101,23 @@ describe("applyDocuments", () => {
       generation,
       annotations: { "weft.dev/manifest": "b.yaml" },
     });
+  });
+
+  test("without following a file always counts, and leaves the file's own memory alone", async () => {
+    const byHand = (...objects: KubeObject[]) => apply(objects, "(by hand)", false);
+    expect(await byHand(makeBroker("b"))).toEqual(["created"]);
+    expect(await byHand(makeBroker("b"))).toEqual(["unchanged"]);
+    expect(get(BROKER, "b").metadata.annotations).not.toHaveProperty("weft.dev/manifest");
+    const edited = { ...get(BROKER, "b"), spec: { delivery: { retry: 1 } } };
+    await store.update(BROKER, edited);
+    expect(await byHand(makeBroker("b"))).toEqual(["configured"]);
+    expect(get(BROKER, "b").spec).toMatchObject({ delivery: { retry: 10 } });
+
+    await apply([makeBroker("c")]);
+    expect(await byHand(makeBroker("c", { delivery: { retry: 3 } }))).toEqual(["configured"]);
+    expect(get(BROKER, "c").metadata.annotations).toMatchObject({ "weft.dev/manifest": "m.yaml" });
+    expect(await apply([makeBroker("c")])).toEqual(["unchanged"]);
+    expect(get(BROKER, "c").spec).toEqual({ delivery: { retry: 3 } });
   });
 
   test("leaves the code of a function to whoever brings it", async () => {

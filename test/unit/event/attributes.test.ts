@@ -18,7 +18,6 @@ describe("attributesOf", () => {
       zeta: "1",
       time: "2026-01-31T12:00:00Z",
       alpha: "2",
-      type: "t",
       ...base,
     });
     expect(Object.keys(attributes)).toEqual(["specversion", "id", "source", "type", "time", "zeta", "alpha"]);

@@ -99,6 +99,7 @@ describe("decodeNats (sheet §3.4)", () => {
     ["an incomplete event", binary.slice(0, 2), "", "EVENT_INVALID"],
     ["bad UTF-8", [...binary, ["ce-ext", ["%C0%A0"]]], "", "EVENT_INVALID"],
     ["a bad name", [...binary, ["ce-my_ext", ["x"]]], "", "EVENT_INVALID"],
+    ["a letter that is ASCII only once lowered", [...binary, ["ce-\u212a", ["x"]]], "", "EVENT_INVALID"],
   ] as [string, [string, string[]][], string, string][])("refuses %s", (_, headers, payload, code) => {
     expect(refusal(headers, payload).code).toBe(code);
   });

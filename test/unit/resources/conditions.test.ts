@@ -71,11 +71,9 @@ describe("startConditions", () => {
     expect(findCondition(pass(old, T1).list(), "Gone")).toBeUndefined();
   });
 
-  test("never lets an Info condition hold Ready back", () => {
-    const conditions = startConditions(["A"], { previous: undefined, now: T1 });
-    conditions.markTrue("A");
-    conditions.markInfo("Active", "False", { reason: "NoTraffic", message: "scaled to zero" });
-    expect(conditions.isReady()).toBe(true);
-    expect(findCondition(conditions.list(), "Active")).toMatchObject({ severity: "Info", status: "False" });
+  test("lets a kind whose only condition is Ready mark that", () => {
+    const conditions = startConditions(["Ready"], { previous: undefined, now: T1 });
+    conditions.markFalse("Ready", why);
+    expect(conditions.list()).toEqual([{ type: "Ready", status: "False", lastTransitionTime: T1, ...why }]);
   });
 });

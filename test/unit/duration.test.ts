@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { parseDuration } from "../../../src/mesh/resources/duration.ts";
+import { parseDuration } from "../../src/mesh/duration.ts";
 
 describe("parseDuration", () => {
   test.each([

@@ -1,0 +1,255 @@
+/**
+ * The order of one ordered trigger (`weft.dev/order: key`), as a pure state machine: told what arrives, starts
+ * and is settled, it says which delivery may start now. Times come in as arguments; nothing is done here.
+ *
+ * K1  per key one delivery runs at a time, and it is the lowest sequence the key still owes an outcome, also
+ *     when that one is not in hand at the moment (backing off, or given back for want of place).
+ * K2  keys do not wait for each other; what waits in hand is bounded per key and in all, the rest is given back
+ *     until about its turn.
+ * K3  what a consumer had un-acked before this order began comes back later than new events, so nothing starts
+ *     until all of that has come back (`returning`).
+ * K4  nothing stays away longer than `awayMsMax` at a time, however long its back-off: so K3 ends soon.
+ */
+import { assert } from "../errors.ts";
+
+/** Deliveries waiting in hand: per key, and in all. */
+export const heldPerKeyMax = 100;
+export const heldMax = 1000;
+/** The longest an ordered delivery is given back for at once; a longer back-off is made of several. */
+export const awayMsMax = 10_000;
+const awayMsMin = 200;
+/** While events come back from before, what has no place in hand stays away this long. */
+const returningAwayMs = 2000;
+/** Timers of the server and ours differ; a delivery this much too early is on time. */
+const earlyMs = 20;
+const paceShare = 0.2;
+
+/** What the consumer had handed out and not got acked when this order began. */
+export interface Unsettled {
+  readonly count: number;
+  /** The highest sequence among them is at most this. */
+  readonly upTo: number;
+}
+
+export type Arrival =
+  | { readonly kind: "held" }
+  | { readonly kind: "givenBack"; readonly afterMs: number }
+  /** It is in hand or running already; settling that one settles this one. */
+  | { readonly kind: "duplicate" };
+
+interface Entry {
+  readonly sequence: number;
+  readonly line: Line;
+  state: "held" | "running" | "away";
+  /** When it may be tried, by its back-off. */
+  notBeforeMs: number;
+  /** While away: when it is expected back. */
+  dueMs: number;
+  startedMs: number;
+}
+
+/** Everything a key owes, lowest sequence first. */
+interface Line {
+  readonly key: string;
+  readonly entries: Entry[];
+  running: Entry | undefined;
+  held: number;
+}
+
+export class KeyOrder {
+  readonly #entries = new Map<number, Entry>();
+  readonly #lines = new Map<string, Line>();
+  /** Lines whose first entry is in hand and may start, longest ready first. */
+  readonly #ready = new Set<Line>();
+  readonly #upTo: number;
+  #missing: number;
+  #held = 0;
+  /** How long an attempt takes, a moving average. */
+  #paceMs = 0;
+
+  constructor({ count, upTo }: Unsettled) {
+    this.#missing = count;
+    this.#upTo = upTo;
+  }
+
+  /** K3. */
+  get returning(): boolean {
+    return this.#missing > 0;
+  }
+
+  /** How many are still to come back. */
+  get missing(): number {
+    return this.#missing;
+  }
+
+  /** Waiting in hand. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /** Keys whose next delivery could start at once. */
+  get ready(): number {
+    return this.#ready.size;
+  }
+
+  /** Every delivery known and not settled. */
+  get unsettled(): number {
+    return this.#entries.size;
+  }
+
+  arrive({ sequence, key, nowMs }: { sequence: number; key: string; nowMs: number }): Arrival {
+    const known = this.#entries.get(sequence);
+    if (known !== undefined && known.state !== "away") return { kind: "duplicate" };
+    const entry = known ?? this.#insert(sequence, key);
+    if (entry.notBeforeMs - nowMs > earlyMs) {
+      entry.dueMs = nowMs + Math.min(entry.notBeforeMs - nowMs, awayMsMax);
+      return { kind: "givenBack", afterMs: entry.dueMs - nowMs };
+    }
+    const afterMs = this.#hasPlace(entry) ? undefined : this.#untilItsTurn(entry, nowMs);
+    if (afterMs === undefined) {
+      entry.state = "held";
+      entry.line.held++;
+      this.#held++;
+    } else entry.dueMs = nowMs + afterMs;
+    this.#refresh(entry.line);
+    if (known === undefined && sequence <= this.#upTo) this.#cameBack();
+    return afterMs === undefined ? { kind: "held" } : { kind: "givenBack", afterMs };
+  }
+
+  /** Takes the next delivery that may start; it is running from now on. */
+  next(nowMs: number): number | undefined {
+    for (const line of this.#ready) {
+      const entry = line.entries[0];
+      assert(entry?.state === "held" && line.running === undefined, "a ready line starts with a held entry");
+      this.#ready.delete(line);
+      entry.state = "running";
+      entry.startedMs = nowMs;
+      line.running = entry;
+      line.held--;
+      this.#held--;
+      return entry.sequence;
+    }
+    return undefined;
+  }
+
+  /** A running delivery got its outcome. */
+  settled(sequence: number, nowMs: number): void {
+    const entry = this.#entries.get(sequence);
+    if (entry === undefined) return;
+    if (entry.state === "running") this.#notePace(nowMs - entry.startedMs);
+    this.#remove(entry);
+  }
+
+  /** A running delivery is to be tried again after `afterMs`; answers how long to give it back for (K4). */
+  backOff(sequence: number, { afterMs, nowMs }: { afterMs: number; nowMs: number }): number {
+    const awayMs = Math.min(afterMs, awayMsMax);
+    const entry = this.#entries.get(sequence);
+    if (entry === undefined) return awayMs;
+    if (entry.line.running === entry) entry.line.running = undefined;
+    entry.state = "away";
+    entry.notBeforeMs = nowMs + afterMs;
+    entry.dueMs = nowMs + awayMs;
+    this.#refresh(entry.line);
+    return awayMs;
+  }
+
+  /** Nothing more of before is going to come back (K3). */
+  endReturning(): void {
+    this.#missing = 0;
+    for (const line of this.#lines.values()) this.#refresh(line);
+  }
+
+  /** First entries of their keys that should have come back `graceMs` ago, at most `max`. */
+  overdue({ nowMs, graceMs, max }: { nowMs: number; graceMs: number; max: number }): number[] {
+    const sequences: number[] = [];
+    for (const { entries } of this.#lines.values()) {
+      const first = entries[0];
+      if (first?.state !== "away" || first.dueMs + graceMs > nowMs) continue;
+      sequences.push(first.sequence);
+      if (sequences.length === max) break;
+    }
+    return sequences;
+  }
+
+  /** An overdue delivery exists and will come: ask again later. */
+  expectAgain(sequence: number, nowMs: number): void {
+    const entry = this.#entries.get(sequence);
+    if (entry?.state === "away") entry.dueMs = nowMs;
+  }
+
+  /** An overdue delivery will never come: its message is gone, or was settled elsewhere. */
+  forget(sequence: number): void {
+    const entry = this.#entries.get(sequence);
+    if (entry?.state === "away") this.#remove(entry);
+  }
+
+  #insert(sequence: number, key: string): Entry {
+    let line = this.#lines.get(key);
+    if (line === undefined) {
+      line = { key, entries: [], running: undefined, held: 0 };
+      this.#lines.set(key, line);
+    }
+    const entry: Entry = { sequence, line, state: "away", notBeforeMs: 0, dueMs: 0, startedMs: 0 };
+    line.entries.splice(placeOf(line.entries, sequence), 0, entry);
+    this.#entries.set(sequence, entry);
+    return entry;
+  }
+
+  #remove(entry: Entry): void {
+    const { line, sequence } = entry;
+    if (entry.state === "held") {
+      line.held--;
+      this.#held--;
+    }
+    if (line.running === entry) line.running = undefined;
+    this.#entries.delete(sequence);
+    line.entries.splice(placeOf(line.entries, sequence), 1);
+    this.#refresh(line);
+    if (line.entries.length === 0) this.#lines.delete(line.key);
+  }
+
+  #refresh(line: Line): void {
+    const may = !this.returning && line.running === undefined && line.entries[0]?.state === "held";
+    if (may) this.#ready.add(line);
+    else this.#ready.delete(line);
+  }
+
+  #cameBack(): void {
+    if (this.#missing === 0) return;
+    this.#missing--;
+    if (this.#missing === 0) this.endReturning();
+  }
+
+  /** K2. What can start at once needs no place: the window bounds it. */
+  #hasPlace({ line, ...entry }: Entry): boolean {
+    const canStart =
+      !this.returning && line.running === undefined && line.entries[0]?.sequence === entry.sequence;
+    return canStart || (this.#held < heldMax && (this.returning || line.held < heldPerKeyMax));
+  }
+
+  #untilItsTurn({ line, sequence }: Entry, nowMs: number): number {
+    if (this.returning) return returningAwayMs;
+    const ahead = placeOf(line.entries, sequence);
+    const first = line.entries[0];
+    const firstMs = first?.state === "away" ? Math.max(first.notBeforeMs, first.dueMs) - nowMs : 0;
+    const runningMs = line.running === undefined ? 0 : nowMs - line.running.startedMs;
+    const turnMs = firstMs + ahead * Math.max(this.#paceMs, runningMs);
+    return Math.round(Math.min(Math.max(turnMs, awayMsMin), awayMsMax));
+  }
+
+  #notePace(ms: number): void {
+    this.#paceMs = this.#paceMs === 0 ? ms : this.#paceMs + paceShare * (ms - this.#paceMs);
+  }
+}
+
+/** Index of the first entry with at least this sequence. */
+function placeOf(entries: readonly Entry[], sequence: number): number {
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((entries[middle]?.sequence ?? 0) < sequence) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
