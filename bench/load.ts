@@ -192,7 +192,7 @@ async function openLoop(run: Run, { connections, rate, startedUs, endUs }: OpenL
   let due = 0;
   let turn = 0;
   while (nowUs() < endUs && !run.isSpent) {
-    const target = Math.floor(((nowUs() - startedUs) / 1e6) * rate);
+    const target = Math.floor(((nowUs() - startedUs) / 1e6) * rate) + 1;
     while (due < target && run.inFlight < openLoopInFlightMax) {
       const idle = connections.find((connection) => connection.waiting === 0);
       const connection = idle ?? connections[turn++ % connections.length];

@@ -1,20 +1,40 @@
 #!/usr/bin/env node
 /**
- * The `weft` command. Runs the compiled code when there is some (a published package), else the TypeScript
- * sources as they are; a Node.js that cannot strip types is replaced by the one in node_modules.
+ * The `weft` command. Runs the sources when they are there (a checkout), else the compiled code (a package).
+ * A Node.js too old for them is replaced by the one `npm install` brought into node_modules.
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const compiled = new URL("../dist/mesh/main.js", import.meta.url);
 const source = new URL("./mesh/main.ts", import.meta.url);
+const compiled = new URL("../dist/mesh/main.js", import.meta.url);
 const localNode = fileURLToPath(new URL("../node_modules/.bin/node", import.meta.url));
 
-if (existsSync(source) && !process.features.typescript && existsSync(localNode)) {
-  const child = spawn(localNode, [fileURLToPath(source), ...process.argv.slice(2)], { stdio: "inherit" });
-  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill(signal));
-  child.on("exit", (code, signal) => process.exit(code ?? (signal === null ? 1 : 128)));
+const isCheckout = existsSync(source);
+const main = isCheckout ? source : compiled;
+// The sources need type stripping; the compiled code needs what came with Node 22.
+const isNodeEnough = isCheckout ? Boolean(process.features.typescript) : "withResolvers" in Promise;
+
+if (isNodeEnough) {
+  await import(main.href);
+} else if (existsSync(localNode)) {
+  runWith(localNode);
 } else {
-  await import((existsSync(source) ? source : compiled).href);
+  const wanted = isCheckout ? "22.18 or newer, or `npm install` with its dev dependencies" : "22.12 or newer";
+  process.stderr.write(`weft: Expected Node.js ${wanted}, found ${process.versions.node}\n`);
+  process.exitCode = 1;
+}
+
+/** @param {string} node */
+function runWith(node) {
+  const child = spawn(node, [fileURLToPath(main), ...process.argv.slice(2)], { stdio: "inherit" });
+  process.on("SIGTERM", () => child.kill("SIGTERM"));
+  // Ctrl-C in a terminal reaches the child by itself; a second one would cut its drain short.
+  process.on("SIGINT", () => process.stdin.isTTY || child.kill("SIGINT"));
+  child.on("error", (error) => {
+    process.stderr.write(`weft: ${node} cannot be run: ${error.message}\n`);
+    process.exitCode = 1;
+  });
+  child.on("exit", (code, signal) => process.exit(code ?? (signal === null ? 1 : 128)));
 }

@@ -17,7 +17,7 @@ export interface HostAdapter extends ControlHost {
 
 export function hostForControl(
   host: FunctionHost,
-  { bundleDir, root }: { bundleDir: string; root: string },
+  { bundleDir, rootOf }: { bundleDir: string; rootOf: (digest: string) => string },
 ): HostAdapter {
   const listeners = new Set<(service: ServiceKey) => void>();
   return {
@@ -30,7 +30,7 @@ export function hostForControl(
           message: `The code ${revision.bundle} is not on this machine; put the function's file back or deploy again`,
         };
       }
-      const result = await host.applyRevision({ ...revision, file, root });
+      const result = await host.applyRevision({ ...revision, file, root: rootOf(revision.bundle) });
       return result.ready
         ? { kind: "ready" }
         : { kind: "failed", reason: result.reason, message: result.message };
@@ -45,10 +45,20 @@ export function hostForControl(
   };
 }
 
+/** Several triggers may send to one function: what waits for it is the sum. */
 export function capacityOf(host: FunctionHost): Capacity {
+  const waitingBy = new Map<string, Map<string, number>>();
   return {
     slots: (target) => host.slots(target),
-    demand: (target, waiting) => host.demand(target, waiting),
+    demand(target, triggerUid, waiting) {
+      const key = `${target.namespace}/${target.name}`;
+      const byTrigger = waitingBy.get(key) ?? new Map<string, number>();
+      if (byTrigger.get(triggerUid) === waiting || (waiting === 0 && !byTrigger.has(triggerUid))) return;
+      if (waiting === 0) byTrigger.delete(triggerUid);
+      else byTrigger.set(triggerUid, waiting);
+      waitingBy.set(key, byTrigger);
+      host.demand(target, [...byTrigger.values()].reduce((sum, one) => sum + one, 0));
+    },
     async acquire(target, signal) {
       const lease = await host.acquire(target, signal);
       return { url: lease.url, headers: lease.headers, release: (outcome) => lease.release(outcome) };

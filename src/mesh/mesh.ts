@@ -24,10 +24,12 @@ import { type ManifestWatch, watchManifests } from "./control/watch.ts";
 import { Caller } from "./dispatch/call.ts";
 import { DeadLetters } from "./dispatch/dead-letter.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { Mover } from "./dispatch/mover.ts";
 import { Sender } from "./dispatch/send.ts";
 import { Settler } from "./dispatch/settle.ts";
 import { MeshError, messageOf } from "./errors.ts";
 import { checkCesql } from "./filter/cesql/compile.ts";
+import { checkDataFilter } from "./filter/data-filter.ts";
 import { capacityOf, type HostAdapter, hostForControl } from "./functions.ts";
 import type { BundleProblem } from "./host/bundle.ts";
 import { createGateway, type Gateway } from "./host/gateway.ts";
@@ -114,6 +116,8 @@ class Starting {
   readonly #table = new RouteTable();
   readonly #problems = new Map<string, readonly BundleProblem[]>();
   readonly #followers = new Set<(record: JournalRecord) => void>();
+  /** Working directories of functions, by the digest of their code. */
+  readonly #roots = new Map<string, string>();
   #phase: "starting" | "ready" | "draining" = "starting";
   #waitingFor = "NATS";
   #eventsUrl = "";
@@ -224,7 +228,7 @@ class Starting {
     journal.follow((record) => this.#tell(record));
     this.#journal = journal;
     this.#deadLetters = new DeadLetters({ jsm, publisher, clock });
-    this.#eventStore = new EventStore({ publisher, nc: connection.nc });
+    this.#eventStore = new EventStore({ publisher, nc: connection.nc, clock });
     return {
       provisioner,
       journal,
@@ -270,7 +274,7 @@ class Starting {
     this.#closing.defer("function host", () => host.close({ deadlineMs: config.drain }));
     this.#host = host;
     this.#gateway = createGateway({ host, clock });
-    return { adapter: hostForControl(host, { bundleDir, root: resolve(config.functions) }), host, bundleDir };
+    return { adapter: hostForControl(host, { bundleDir, rootOf: (digest) => this.#roots.get(digest) ?? resolve(config.functions) }), host, bundleDir };
   }
 
   #startDispatch(connection: MeshConnection, parts: PlaneParts, host: FunctionHost): void {
@@ -304,6 +308,18 @@ class Starting {
     });
     this.#dispatcher = this.#closing.use("dispatcher", dispatcher);
     connection.onReconnect(() => dispatcher.restart());
+    const mover = new Mover({
+      nc,
+      jsm: present(this.#jsm),
+      clock,
+      log,
+      table: this.#table,
+      store: parts.store,
+      settler,
+      onEntered: (broker, event) => noteUnmatched(this.#unmatchedParts(parts.journal), broker, event),
+    });
+    this.#closing.use("mover of delayed events", mover);
+    connection.onReconnect(() => mover.restart());
   }
 
   #unmatchedParts(journal: JournalWriter): Parameters<typeof noteUnmatched>[0] {
@@ -372,8 +388,10 @@ class Starting {
       log,
       onChange: (change) => {
         this.#problems.delete(change.name);
-        if (change.kind === "bundle") services.set(change.name, change.bundle.digest);
-        else if (change.kind === "removed") services.remove(change.name);
+        if (change.kind === "bundle") {
+          this.#roots.set(`sha256:${change.bundle.digest}`, change.bundle.root);
+          services.set(change.name, change.bundle.digest);
+        } else if (change.kind === "removed") services.remove(change.name);
         else this.#problems.set(change.name, change.problems);
         onFunctionChange({
           name: change.name,
@@ -385,7 +403,7 @@ class Starting {
     this.#closing.use("functions watcher", watching);
     this.#manifests = this.#closing.use(
       "manifests watcher",
-      await watchManifests({ roots: config.manifests, store, checkCesql, clock, log }),
+      await watchManifests({ roots: config.manifests, store, checkCesql: checkExpression, clock, log }),
     );
     await services.idle();
     await control.settled();
@@ -459,8 +477,8 @@ class Starting {
 
   async #apply(yaml: string): Promise<{ applied: readonly AppliedObject[]; rejected: readonly Rejected[] }> {
     const store = present(this.#store);
-    const parsed = parseManifest({ file: "(applied)", text: yaml }, checkCesql);
-    const results = await applyDocuments(store, parsed.documents, { checkCesql });
+    const parsed = parseManifest({ file: "(applied)", text: yaml }, checkExpression);
+    const results = await applyDocuments(store, parsed.documents, { checkCesql: checkExpression });
     const applied: AppliedObject[] = [];
     const rejected: Rejected[] = [...parsed.rejected];
     for (const result of results) {
@@ -567,6 +585,10 @@ function isNamed({ kind, resource }: KindId, name: string): boolean {
     name === kind.toLowerCase() ||
     (kind === "Service" && /^k(?:services?|svc)$/.test(name))
   );
+}
+
+function checkExpression(expression: string, options?: { dataPaths: boolean }): string | undefined {
+  return options?.dataPaths ? checkDataFilter(expression) : checkCesql(expression);
 }
 
 /** Requests arrive before the part that serves them is there. */

@@ -16,15 +16,17 @@ export interface Sent {
   readonly attributes?: Readonly<Record<string, string>>;
 }
 
+/** A trigger that wants every event of one type, and where it delivers. */
 export interface Account {
   readonly trigger: string;
+  readonly type: string;
   readonly inbox: Inbox;
 }
 
 export class Ledger {
   readonly #mesh: TestMesh;
-  /** Answered 202. */
-  readonly accepted = new Set<string>();
+  /** Answered 202: type by id. */
+  readonly accepted = new Map<string, string>();
   /** Answered otherwise: may or may not be stored (a 503 after the storage failed), nobody counts on it. */
   readonly refused = new Map<string, number>();
   /** No answer at all. */
@@ -45,7 +47,7 @@ export class Ledger {
       return undefined;
     }
     if (answer.status === 202) {
-      this.accepted.add(id);
+      this.accepted.set(id, event.type);
       this.refused.delete(id);
       this.unanswered.delete(id);
     } else this.refused.set(id, answer.status);
@@ -65,11 +67,11 @@ export class Ledger {
   }
 
   /** Requires that accepted = delivered + dead + still owed, and that nothing came from nowhere. */
-  async balance({ trigger, inbox }: Account): Promise<void> {
+  async balance({ trigger, type, inbox }: Account): Promise<void> {
     const { pending, inFlight } = await this.#mesh.trigger(trigger);
     const dead = (await this.#mesh.deadLetters({ trigger })).map(({ event }) => event.id);
     const ended = new Set([...inbox.accepted(), ...dead]);
-    const open = [...this.accepted].filter((id) => !ended.has(id));
+    const open = [...this.accepted].filter(([id, its]) => its === type && !ended.has(id)).map(([id]) => id);
     if (open.length > pending + inFlight) {
       throw new Error(
         `lost: ${open.length} accepted events without an outcome, ${pending} pending, ${inFlight} in flight: ` +

@@ -4,7 +4,14 @@
  */
 import { type Clock, rfc3339 } from "../clock.ts";
 import { messageOf } from "../errors.ts";
-import { HOPS_MAX, HOPS_MAX_DEFAULT, JOURNAL, numberAnnotation } from "../resources/annotations.ts";
+import {
+  DEDUPE,
+  HOPS_MAX,
+  HOPS_MAX_DEFAULT,
+  JOURNAL,
+  numberAnnotation,
+  parseDedupe,
+} from "../resources/annotations.ts";
 import { type Broker, brokerSchema, classOf, WEFT_CLASS } from "../resources/broker.ts";
 import { type Conditions, startConditions } from "../resources/conditions.ts";
 import { sameJson } from "../resources/json.ts";
@@ -77,10 +84,12 @@ async function removeBroker(key: ReconcileKey, { board, dataPlane }: BrokerRecon
 
 function routeOf(object: StoredObject, broker: Broker): BrokerRoute {
   const { namespace = "", name, annotations } = broker.metadata;
+  const dedupeMs = parseDedupe(annotations?.[DEDUPE] ?? "");
   return {
     namespace,
     name,
     uid: object.metadata.uid,
+    ...(dedupeMs === undefined ? {} : { dedupeMs }),
     hopsMax: numberAnnotation(annotations, HOPS_MAX, HOPS_MAX_DEFAULT),
     journal: annotations?.[JOURNAL] === "failures" ? "failures" : "all",
   };

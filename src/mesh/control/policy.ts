@@ -2,10 +2,11 @@
  * Two DeliverySpecs become the one policy in force (DESIGN §5): a trigger's `delivery` replaces the broker's whole,
  * also when it is `{}`; only the dead-letter sink falls back; what is left open gets weft's defaults.
  */
+
+import { parseDuration } from "../duration.ts";
 import { DELIVERY_DEFAULT } from "../resources/broker.ts";
 import type { DeliverySpec } from "../resources/delivery.ts";
 import type { Destination } from "../resources/destination.ts";
-import { parseDuration } from "../duration.ts";
 import type { DeliveryPolicy } from "../routes/route.ts";
 
 const BACKOFF_DELAY_DEFAULT_MS = 200;

@@ -7,12 +7,13 @@
  */
 import { type Clock, rfc3339 } from "../clock.ts";
 import { messageOf } from "../errors.ts";
-import { CONCURRENCY, CONCURRENCY_DEFAULT, numberAnnotation, PAUSED } from "../resources/annotations.ts";
+import { CONCURRENCY, CONCURRENCY_DEFAULT, DATA_FILTER, numberAnnotation, PAUSED, ORDER, REWIND, START } from "../resources/annotations.ts";
 import { type Broker, brokerSchema, classOf, WEFT_CLASS } from "../resources/broker.ts";
 import { type Conditions, findCondition, startConditions } from "../resources/conditions.ts";
 import { sameJson } from "../resources/json.ts";
 import { BROKER, TRIGGER } from "../resources/kinds.ts";
 import type { StoredObject } from "../resources/meta.ts";
+import { parseRewind, parseStartPoint } from "../resources/start-point.ts";
 import { brokerNameOf, type Trigger, triggerSchema } from "../resources/trigger.ts";
 import type { Target, TriggerRoute } from "../routes/route.ts";
 import type { Store } from "../store/store.ts";
@@ -113,17 +114,24 @@ function routeOf(
   { trigger, broker, subscriber, deadLetterSink }: Subscription,
 ): TriggerRoute {
   const { namespace = "", name, annotations } = trigger.metadata;
+  // `since` counts from the trigger's making, so that it means the same whenever it is looked at.
+  const start = parseStartPoint(annotations?.[START] ?? "", Date.parse(object.metadata.creationTimestamp));
+  const rewind = parseRewind(annotations?.[REWIND] ?? "");
   return {
     namespace,
     name,
     uid: object.metadata.uid,
     broker: broker.metadata.name,
     filters: effectiveFilters(trigger.spec),
+    dataFilter: annotations?.[DATA_FILTER],
     subscriber: targetOf(subscriber),
     deadLetterSink: targetOf(deadLetterSink),
     policy: resolvePolicy({ trigger: trigger.spec.delivery, broker: broker.spec?.delivery }),
     concurrency: numberAnnotation(annotations, CONCURRENCY, CONCURRENCY_DEFAULT),
     paused: annotations?.[PAUSED] === "true",
+    ...(start === undefined ? {} : { start }),
+    ...(rewind === undefined ? {} : { rewind }),
+    ...(annotations?.[ORDER] === "key" ? { order: "key" as const } : {}),
   };
 }
 

@@ -104,7 +104,7 @@ export class Caller {
       return { kind: "answered", status: 400, headers: {}, body: emptyAnswer, truncated: false, ms: ms() };
     }
     try {
-      await store.store(broker, event, { messageId: call.messageId });
+      await store.store(broker, event, { messageId: call.messageId, now: true });
       return { kind: "answered", status: 202, headers: {}, body: emptyAnswer, truncated: false, ms: ms() };
     } catch (error) {
       return { kind: "failed", error: "NotStored", message: messageOf(error), ms: ms() };
@@ -117,7 +117,7 @@ export class Caller {
       return { kind: "failed", error: "UnsupportedUrl", message: `${uri} is no http or https URL`, ms: 0 };
     }
     const { event, policy, signal } = call;
-    const structured = policy.format === "json" || (policy.format === undefined && needsStructured(event));
+    const structured = needsStructured(event, policy.format);
     const encoded = structured ? encodeStructured(event) : undefined;
     const headers =
       encoded === undefined ? [...encodeBinaryHeaders(event)] : ["content-type", encoded.contentType];

@@ -20,8 +20,8 @@ export interface Lease {
 export interface Capacity {
   /** Requests that could be sent now, or as soon as what is starting is ready; at zero, enough to wake it. */
   slots(target: FunctionRef): number;
-  /** Tells how many events wait for the function. */
-  demand(target: FunctionRef, waiting: number): void;
+  /** Tells how many events of one trigger wait for the function; 0 when none do, or none are going to be sent. */
+  demand(target: FunctionRef, triggerUid: string, waiting: number): void;
   /** Resolves when an instance can take one request. Rejects with FUNCTION_UNAVAILABLE. */
   acquire(target: FunctionRef, signal: AbortSignal): Promise<Lease>;
   /** Calls back when slots may have grown; the callback must not throw. */

@@ -53,6 +53,8 @@ export interface NewDeadLetter {
   readonly broker: BrokerKey;
   readonly trigger: string;
   readonly triggerUid: string;
+  /** The trigger since its last rewind (parcel.ts). */
+  readonly incarnation: string;
   readonly origin: "e" | "r";
   readonly sequence: number;
   readonly reason: string;
@@ -83,7 +85,7 @@ export class DeadLetters {
   /** D2. Resolves once it is stored; only then may the event be acked. */
   async write(letter: NewDeadLetter): Promise<void> {
     const { headers, payload } = encodeStored(letter.event);
-    headers["Nats-Msg-Id"] = deadLetterMessageId(letter.triggerUid, letter.origin, letter.sequence);
+    headers["Nats-Msg-Id"] = deadLetterMessageId(letter.incarnation, letter.origin, letter.sequence);
     headers["weft-trigger"] = letter.trigger;
     headers["weft-trigger-uid"] = letter.triggerUid;
     headers["weft-reason"] = letter.reason;

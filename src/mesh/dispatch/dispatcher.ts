@@ -52,11 +52,15 @@ export class Dispatcher implements Closeable {
       const broker = table.broker(`${trigger.namespace}/${trigger.broker}`);
       if (broker !== undefined) wanted.set(trigger.uid, { broker, trigger });
     }
-    for (const uid of [...this.#workers.keys()]) if (!wanted.has(uid)) this.#retire(uid);
+    for (const [uid, { route }] of this.#workers) {
+      // A rewound trigger has a new consumer: what its worker knows of the old one means nothing there.
+      const next = wanted.get(uid)?.trigger;
+      if (next === undefined || next.rewind?.at !== route.rewind?.at) this.#retire(uid);
+    }
     for (const [uid, { broker, trigger }] of wanted) {
       const worker = this.#workers.get(uid);
       if (worker === undefined) this.#workers.set(uid, new Worker(this.#parts, broker, trigger));
-      else worker.update(broker, trigger);
+      else if (worker.route !== trigger || worker.broker !== broker) worker.update(broker, trigger);
     }
   }
 

@@ -6,8 +6,8 @@
  *     when that one is not in hand at the moment (backing off, or given back for want of place).
  * K2  keys do not wait for each other; what waits in hand is bounded per key and in all, the rest is given back
  *     until about its turn.
- * K3  what a consumer had un-acked before this order began comes back later than new events, so nothing starts
- *     until all of that has come back (`returning`).
+ * K3  what the consumer handed out and this order does not know (a process before it had it, a connection lost
+ *     it) comes back later than new events, so nothing starts until all of that is here (`returning`).
  * K4  nothing stays away longer than `awayMsMax` at a time, however long its back-off: so K3 ends soon.
  */
 import { assert } from "../errors.ts";
@@ -24,11 +24,12 @@ const returningAwayMs = 2000;
 const earlyMs = 20;
 const paceShare = 0.2;
 
-/** What the consumer had handed out and not got acked when this order began. */
-export interface Unsettled {
-  readonly count: number;
-  /** The highest sequence among them is at most this. */
-  readonly upTo: number;
+export interface NewArrival {
+  readonly sequence: number;
+  readonly key: string;
+  /** Whether there is memory for it; when not it is known from now on, and given back. */
+  readonly fits: boolean;
+  readonly nowMs: number;
 }
 
 export type Arrival =
@@ -61,20 +62,16 @@ export class KeyOrder {
   readonly #lines = new Map<string, Line>();
   /** Lines whose first entry is in hand and may start, longest ready first. */
   readonly #ready = new Set<Line>();
-  readonly #upTo: number;
-  #missing: number;
+  #returning = true;
+  #missing = Number.POSITIVE_INFINITY;
+  #upTo = Number.POSITIVE_INFINITY;
   #held = 0;
   /** How long an attempt takes, a moving average. */
   #paceMs = 0;
 
-  constructor({ count, upTo }: Unsettled) {
-    this.#missing = count;
-    this.#upTo = upTo;
-  }
-
-  /** K3. */
+  /** K3; true from the beginning, until `recount` knows better. */
   get returning(): boolean {
-    return this.#missing > 0;
+    return this.#returning;
   }
 
   /** How many are still to come back. */
@@ -97,7 +94,7 @@ export class KeyOrder {
     return this.#entries.size;
   }
 
-  arrive({ sequence, key, nowMs }: { sequence: number; key: string; nowMs: number }): Arrival {
+  arrive({ sequence, key, fits, nowMs }: NewArrival): Arrival {
     const known = this.#entries.get(sequence);
     if (known !== undefined && known.state !== "away") return { kind: "duplicate" };
     const entry = known ?? this.#insert(sequence, key);
@@ -105,7 +102,7 @@ export class KeyOrder {
       entry.dueMs = nowMs + Math.min(entry.notBeforeMs - nowMs, awayMsMax);
       return { kind: "givenBack", afterMs: entry.dueMs - nowMs };
     }
-    const afterMs = this.#hasPlace(entry) ? undefined : this.#untilItsTurn(entry, nowMs);
+    const afterMs = fits && this.#hasPlace(entry) ? undefined : this.#untilItsTurn(entry, nowMs);
     if (afterMs === undefined) {
       entry.state = "held";
       entry.line.held++;
@@ -140,21 +137,41 @@ export class KeyOrder {
     this.#remove(entry);
   }
 
-  /** A running delivery is to be tried again after `afterMs`; answers how long to give it back for (K4). */
-  backOff(sequence: number, { afterMs, nowMs }: { afterMs: number; nowMs: number }): number {
-    const awayMs = Math.min(afterMs, awayMsMax);
+  /** A running delivery is to be tried again after `afterMs`; it was given back for no longer than K4 allows. */
+  backOff(sequence: number, { afterMs, nowMs }: { afterMs: number; nowMs: number }): void {
     const entry = this.#entries.get(sequence);
-    if (entry === undefined) return awayMs;
+    if (entry === undefined) return;
     if (entry.line.running === entry) entry.line.running = undefined;
     entry.state = "away";
     entry.notBeforeMs = nowMs + afterMs;
-    entry.dueMs = nowMs + awayMs;
+    entry.dueMs = nowMs + Math.min(afterMs, awayMsMax);
     this.#refresh(entry.line);
-    return awayMs;
+  }
+
+  /** Deliveries may have been lost on their way here (K3). */
+  suspect(): void {
+    this.#returning = true;
+    this.#missing = Number.POSITIVE_INFINITY;
+    this.#upTo = Number.POSITIVE_INFINITY;
+    this.#ready.clear();
+  }
+
+  /**
+   * The consumer's own count: how many it has handed out and not got acked, up to which sequence. Acks and
+   * deliveries still on their way only make more seem missing; a later count corrects that.
+   */
+  recount({ unacked, upTo }: { unacked: number; upTo: number }): void {
+    if (!this.#returning) return;
+    let known = 0;
+    for (const sequence of this.#entries.keys()) if (sequence <= upTo) known++;
+    this.#upTo = upTo;
+    this.#missing = unacked - known;
+    if (this.#missing <= 0) this.endReturning();
   }
 
   /** Nothing more of before is going to come back (K3). */
   endReturning(): void {
+    this.#returning = false;
     this.#missing = 0;
     for (const line of this.#lines.values()) this.#refresh(line);
   }
@@ -209,26 +226,26 @@ export class KeyOrder {
   }
 
   #refresh(line: Line): void {
-    const may = !this.returning && line.running === undefined && line.entries[0]?.state === "held";
+    const may = !this.#returning && line.running === undefined && line.entries[0]?.state === "held";
     if (may) this.#ready.add(line);
     else this.#ready.delete(line);
   }
 
   #cameBack(): void {
-    if (this.#missing === 0) return;
+    if (!this.#returning) return;
     this.#missing--;
-    if (this.#missing === 0) this.endReturning();
+    if (this.#missing <= 0) this.endReturning();
   }
 
   /** K2. What can start at once needs no place: the window bounds it. */
-  #hasPlace({ line, ...entry }: Entry): boolean {
-    const canStart =
-      !this.returning && line.running === undefined && line.entries[0]?.sequence === entry.sequence;
-    return canStart || (this.#held < heldMax && (this.returning || line.held < heldPerKeyMax));
+  #hasPlace(entry: Entry): boolean {
+    const { line } = entry;
+    const canStart = !this.#returning && line.running === undefined && line.entries[0] === entry;
+    return canStart || (this.#held < heldMax && (this.#returning || line.held < heldPerKeyMax));
   }
 
   #untilItsTurn({ line, sequence }: Entry, nowMs: number): number {
-    if (this.returning) return returningAwayMs;
+    if (this.#returning) return returningAwayMs;
     const ahead = placeOf(line.entries, sequence);
     const first = line.entries[0];
     const firstMs = first?.state === "away" ? Math.max(first.notBeforeMs, first.dueMs) - nowMs : 0;

@@ -10,6 +10,8 @@ import type { DeadReason, Failure } from "./deliver.ts";
 export interface History {
   /** Failed attempts at the subscriber. */
   failed: number;
+  /** When its back-off ends, epoch milliseconds; 0 when it is in none. */
+  retryAtMs: number;
   /** Failed attempts at the dead-letter sink. */
   sinkFailed: number;
   /** Set once the subscriber is given up: from then on only the dead letter is delivered. */
@@ -33,14 +35,23 @@ export interface Parcel {
   readonly history: History;
 }
 
+/**
+ * The trigger as the cause of what a delivery leads to: after a rewind it is another one, so that replies and dead
+ * letters of the same events are no duplicates of those before it.
+ */
+export function incarnationOf({ uid, rewind }: TriggerRoute): string {
+  return rewind === undefined ? uid : `${uid}@${rewind.at}`;
+}
+
 export function freshHistory(): History {
-  return { failed: 0, sinkFailed: 0, dead: undefined, sinkGivenUp: false };
+  return { failed: 0, retryAtMs: 0, sinkFailed: 0, dead: undefined, sinkGivenUp: false };
 }
 
 /** What the journal says was tried; attempts interrupted by a crash were never recorded and are made again. */
 export function historyOf(attempts: readonly AttemptRecord[]): History {
   const history = freshHistory();
   for (const record of attempts) {
+    history.retryAtMs = record.retryAfterMs === undefined ? 0 : Date.parse(record.at) + record.retryAfterMs;
     if (record.phase === "sink") {
       history.sinkFailed = record.attempt;
       history.sinkGivenUp = record.dead !== undefined;

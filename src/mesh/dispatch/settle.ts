@@ -24,7 +24,8 @@ import { deadLetterMessageId, replyMessageId } from "../stream/subjects.ts";
 import type { CallContext, Caller } from "./call.ts";
 import { type DeadLetters, withErrorAttributes } from "./dead-letter.ts";
 import { afterFailure, type Failure, judgeSink, type Verdict } from "./deliver.ts";
-import type { Parcel } from "./parcel.ts";
+import { awayMsMax } from "./key-order.ts";
+import { incarnationOf, type Parcel } from "./parcel.ts";
 import { correlate, loopFailure } from "./reply-event.ts";
 
 export interface SettlerParts {
@@ -83,12 +84,12 @@ export class Settler {
       case "done":
         return this.#delivered(parcel, verdict, callFor);
       case "again":
-        return this.#nak(parcel.delivery, verdict.afterMs);
+        return this.#later(parcel, verdict.afterMs);
       case "retry": {
         parcel.history.failed++;
         await this.#record(parcel, "subscriber", verdict.why, { retryAfterMs: verdict.afterMs });
         this.#count(parcel, "retried");
-        return this.#nak(parcel.delivery, verdict.afterMs);
+        return this.#later(parcel, verdict.afterMs);
       }
       case "dead": {
         const { reason, why } = verdict;
@@ -118,11 +119,11 @@ export class Settler {
         });
         return this.#ack(parcel.delivery);
       case "again":
-        return this.#nak(parcel.delivery, verdict.afterMs);
+        return this.#later(parcel, verdict.afterMs);
       case "retry":
         history.sinkFailed++;
         await this.#record(parcel, "sink", verdict.why, { retryAfterMs: verdict.afterMs });
-        return this.#nak(parcel.delivery, verdict.afterMs);
+        return this.#later(parcel, verdict.afterMs);
       case "dead":
         history.sinkFailed++;
         history.sinkGivenUp = true;
@@ -134,6 +135,16 @@ export class Settler {
   /** Gives it back untouched: no capacity, or we are stopping. Not an attempt. */
   giveBack(delivery: Delivery, afterMs: number): Settled {
     return this.#nak(delivery, afterMs);
+  }
+
+  /** Its back-off is not over: a process before this one had it last, or it was given back for a part of it. */
+  postpone(parcel: Parcel): Settled {
+    return this.#later(parcel, parcel.history.retryAtMs - this.#parts.clock.now());
+  }
+
+  /** A delayed event has entered its broker's stream (mover.ts): the copy that waited is done with. */
+  moved(delivery: Delivery): Settled {
+    return this.#ack(delivery);
   }
 
   /** The attempt still runs: JetStream keeps waiting. */
@@ -177,10 +188,10 @@ export class Settler {
     try {
       const stored = correlate(parcel.event, entering);
       const ack = await this.#parts.store.store(broker, stored, {
-        messageId: replyMessageId(route.uid, origin, delivery.sequence),
+        messageId: replyMessageId(incarnationOf(route), origin, delivery.sequence),
         beside: parcel.beside,
       });
-      if (!ack.duplicate) this.#parts.onReplyStored(broker, stored);
+      if (!ack.duplicate && ack.delayed !== true) this.#parts.onReplyStored(broker, stored);
       return undefined;
     } catch (error) {
       const why: Failure = { error: "ReplyNotStored", message: messageOf(error), status, ms };
@@ -193,10 +204,13 @@ export class Settler {
     const { deadLetterSink } = route;
     if (deadLetterSink === undefined || history.dead === undefined) return { kind: "again", afterMs: 0 };
     const destination = route.subscriber?.uri ?? "";
+    const context = callFor(parcel);
     const result = await this.#parts.caller.call(deadLetterSink, {
-      ...callFor(parcel),
+      ...context,
+      // `format` is what the subscriber wants (sheet knative-eventing §5.8).
+      policy: { ...context.policy, format: undefined },
       event: withErrorAttributes(parcel.event, destination, history.dead.why),
-      messageId: deadLetterMessageId(route.uid, origin, delivery.sequence),
+      messageId: deadLetterMessageId(incarnationOf(route), origin, delivery.sequence),
     });
     if (result.kind === "unavailable") return { kind: "again", afterMs: storageRetryMs };
     return judgeSink(result, this.#circumstances(parcel, history.sinkFailed));
@@ -215,6 +229,7 @@ export class Settler {
         broker,
         trigger: route.name,
         triggerUid: route.uid,
+        incarnation: incarnationOf(route),
         origin,
         sequence: delivery.sequence,
         reason,
@@ -228,7 +243,7 @@ export class Settler {
         { stage: "dispatch", trigger: route.name, event: event.attributes.id, error: messageOf(error) },
         "a dead letter could not be stored; trying again",
       );
-      return this.#nak(delivery, storageRetryMs);
+      return this.#later(parcel, storageRetryMs);
     }
     this.#count(parcel, "dead");
     this.#outcome(parcel, {
@@ -280,7 +295,9 @@ export class Settler {
 
   #outcome(parcel: Parcel, outcome: Omit<OutcomeRecord, "kind" | keyof Place>): void {
     const record: OutcomeRecord = { kind: "outcome", ...this.#place(parcel), ...outcome };
-    if (parcel.broker.journal === "all") this.#parts.journal.outcome(parcel.broker, record);
+    // An event that ends without having been delivered is always on record.
+    if (parcel.broker.journal === "all" || record.outcome === "expired")
+      this.#parts.journal.outcome(parcel.broker, record);
     else this.#parts.journal.announce(record);
   }
 
@@ -314,6 +331,15 @@ export class Settler {
   #ack(delivery: Delivery): Settled {
     delivery.msg.respond(ackBody);
     return { kind: "acked" };
+  }
+
+  /** An ordered delivery comes back early and is given back again, see key-order.ts, K4. */
+  #later(parcel: Parcel, afterMs: number): Settled {
+    const { delivery, route, origin, history } = parcel;
+    history.retryAtMs = this.#parts.clock.now() + afterMs;
+    if (route.order === undefined || origin === "r") return this.#nak(delivery, afterMs);
+    this.#nak(delivery, Math.min(afterMs, awayMsMax));
+    return { kind: "naked", afterMs };
   }
 
   #nak(delivery: Delivery, afterMs: number): Settled {

@@ -12,7 +12,8 @@ import { rfc3339 } from "../clock.ts";
 import { MeshError } from "../errors.ts";
 import type { Attributes, Event } from "../event/event.ts";
 import { removeHops } from "../event/hops.ts";
-import { compileFilters, type Match } from "../filter/filter.ts";
+import { instantOf } from "../event/timestamp.ts";
+import { compileWanted } from "../filter/wanted.ts";
 import type { JournalReader } from "../journal/reader.ts";
 import type { Log } from "../log.ts";
 import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
@@ -25,7 +26,7 @@ import type { CallContext, Caller, CallResult } from "./call.ts";
 import type { Capacity } from "./capacity.ts";
 import { redrivenFrom } from "./dead-letter.ts";
 import { judge, type Verdict } from "./deliver.ts";
-import { freshHistory, type History, historyOf, type Parcel } from "./parcel.ts";
+import { freshHistory, type History, historyOf, incarnationOf, type Parcel } from "./parcel.ts";
 import type { Settled, Settler } from "./settle.ts";
 
 export interface WorkerParts {
@@ -52,14 +53,14 @@ export class Worker {
   readonly #parts: WorkerParts;
   readonly #aborter = new AbortController();
   readonly #inFlight = new Set<Delivery>();
-  readonly #waitingForPlace: { delivery: Delivery; origin: "r" }[] = [];
+  readonly #waitingForPlace: { delivery: Delivery; origin: "e" | "r" }[] = [];
   readonly #histories = new Map<string, History>();
   readonly #heartbeat: Timer;
   readonly #events: Puller;
   readonly #redrives: Puller;
   #broker: BrokerRoute;
   #route: TriggerRoute;
-  #match: Match;
+  #wants: (event: Event) => boolean;
   #waitingForCapacity = 0;
   #closing = false;
   #onIdle: (() => void) | undefined;
@@ -68,7 +69,7 @@ export class Worker {
     this.#parts = parts;
     this.#broker = broker;
     this.#route = route;
-    this.#match = compileFilters(route.filters);
+    this.#wants = compileWanted(route);
     this.#heartbeat = parts.clock.every(ackWaitMs / 3, () => this.#sayWorking());
     this.#events = this.#puller(eventStream(broker), "e");
     this.#redrives = this.#puller(redriveStream(broker), "r");
@@ -78,6 +79,10 @@ export class Worker {
     return this.#route;
   }
 
+  get broker(): BrokerRoute {
+    return this.#broker;
+  }
+
   /** Attempts running now. */
   get inFlight(): number {
     return this.#inFlight.size - this.#waitingForCapacity;
@@ -85,9 +90,12 @@ export class Worker {
 
   /** The trigger or its broker changed; what is in flight finishes under the old route. */
   update(broker: BrokerRoute, route: TriggerRoute): void {
-    if (route.filters !== this.#route.filters) this.#match = compileFilters(route.filters);
+    const { filters, dataFilter } = this.#route;
+    if (route.filters !== filters || route.dataFilter !== dataFilter) this.#wants = compileWanted(route);
+    const before = this.#route.subscriber;
     this.#broker = broker;
     this.#route = route;
+    if (before !== route.subscriber || route.paused) this.#demand(before, 0);
     this.refill();
   }
 
@@ -107,6 +115,7 @@ export class Worker {
   /** W4. Idempotent. */
   async close(drainMs: number): Promise<void> {
     this.#closing = true;
+    this.#demand(this.#route.subscriber, 0);
     await Promise.all([this.#events.close(), this.#redrives.close()]);
     for (const { delivery } of this.#waitingForPlace.splice(0)) this.#parts.settler.giveBack(delivery, 0);
     if (this.#inFlight.size > 0 && drainMs > 0) {
@@ -145,7 +154,7 @@ export class Worker {
     if (this.#closing || paused || subscriber === undefined) return 0;
     const room = concurrency - this.#inFlight.size;
     if (subscriber.kind !== "function") return room;
-    return Math.min(room, this.#parts.capacity.slots(subscriber) - this.#waitingForCapacity);
+    return Math.min(room, this.#parts.capacity.slots(subscriber));
   }
 
   #redriveRoom(): number {
@@ -156,12 +165,20 @@ export class Worker {
 
   #onDelivery(delivery: Delivery, origin: "e" | "r"): void {
     const { subscriber } = this.#route;
-    if (subscriber?.kind === "function") this.#parts.capacity.demand(subscriber, delivery.pending);
-    if (origin === "r" && this.#room() <= 0) {
+    this.#demand(subscriber, delivery.pending);
+    // What was asked for before a pause arrives after it, and waits in hand for its end.
+    if ((origin === "r" || this.#route.paused) && this.#room() <= 0) {
       this.#waitingForPlace.push({ delivery, origin });
       return;
     }
     this.#start(delivery, origin);
+  }
+
+  /** What waits counts as the function's load, unless none of it is going to be sent. */
+  #demand(subscriber: TriggerRoute["subscriber"], waiting: number): void {
+    if (subscriber?.kind !== "function") return;
+    const counted = this.#closing || this.#route.paused ? 0 : waiting;
+    this.#parts.capacity.demand(subscriber, this.#route.uid, counted);
   }
 
   #startWaiting(): void {
@@ -200,16 +217,16 @@ export class Worker {
   async #process(parcel: Parcel): Promise<Settled> {
     const { settler, clock } = this.#parts;
     if (parcel.history.dead !== undefined) return settler.bury(parcel, (p) => this.#callContext(p));
-    if (parcel.origin === "e" && !this.#match(parcel.event.attributes)) return settler.filtered(parcel);
+    if (parcel.origin === "e" && !this.#wants(parcel.event)) return settler.filtered(parcel);
     if (isExpired(parcel.event, clock.now())) return settler.expired(parcel);
     const verdict = await this.#attempt(parcel);
     return settler.settle(parcel, verdict, (p) => this.#callContext(p));
   }
 
   async #attempt(parcel: Parcel): Promise<Verdict> {
-    const { subscriber, policy, uid } = parcel.route;
+    const { subscriber, policy } = parcel.route;
     if (subscriber === undefined) return { kind: "again", afterMs: noCapacityMs };
-    const result = await this.#call(parcel, subscriber, uid);
+    const result = await this.#call(parcel, subscriber);
     if (result.kind === "unavailable") return { kind: "again", afterMs: noCapacityMs };
     const { clock, random } = this.#parts;
     return judge(result, {
@@ -220,17 +237,13 @@ export class Worker {
     });
   }
 
-  #call(
-    parcel: Parcel,
-    subscriber: NonNullable<TriggerRoute["subscriber"]>,
-    triggerUid: string,
-  ): Promise<CallResult> {
+  #call(parcel: Parcel, subscriber: NonNullable<TriggerRoute["subscriber"]>): Promise<CallResult> {
     const context = this.#callContext(parcel);
     return this.#parts.caller.call(subscriber, {
       ...context,
       headers: { prefer: "reply", ...context.headers },
       event: parcel.event,
-      messageId: `f:${triggerUid}:${parcel.origin}${parcel.delivery.sequence}`,
+      messageId: `f:${incarnationOf(parcel.route)}:${parcel.origin}${parcel.delivery.sequence}`,
     });
   }
 
@@ -316,8 +329,8 @@ function functionHeaders(
 function isExpired(event: Event, nowMs: number): boolean {
   const { expirytime } = event.attributes;
   if (expirytime === undefined) return false;
-  const at = Date.parse(expirytime);
-  return !Number.isNaN(at) && at <= nowMs;
+  const at = instantOf(expirytime);
+  return at !== undefined && at <= nowMs;
 }
 
 /** Something was published to the broker's subjects that is no event: it is kept, as one, with its bytes. */

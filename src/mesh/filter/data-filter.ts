@@ -102,3 +102,9 @@ function parseData({ attributes, data }: Event): unknown {
     return undefined;
   }
 }
+
+/** Says what is wrong with a data filter; undefined when it compiles. For admission. */
+export function checkDataFilter(expression: string): string | undefined {
+  const compiled = compileDataFilter(expression);
+  return compiled.ok ? undefined : compiled.message;
+}

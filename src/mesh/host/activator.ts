@@ -102,7 +102,10 @@ export class Activator {
     return this.#current?.timeoutMs;
   }
 
-  /** Starts one instance of the revision and moves traffic to it (V2). A newer call supersedes an older one. */
+  /**
+   * Starts one instance of the revision and moves traffic to it (V2); a service that was at zero goes back there.
+   * A newer call supersedes an older one.
+   */
   async apply(spec: RevisionSpec): Promise<RevisionResult> {
     const { spec: scaling, problems: warnings } = parseScaling({ ...spec, windowMs: this.#parts.windowMs });
     const revision: Revision = {
@@ -118,6 +121,7 @@ export class Activator {
     this.#dropCandidate();
     const instance = this.#parts.pool.take();
     const candidate = { revision, instance };
+    const wasAtZero = this.#live().length === 0;
     this.#candidate = candidate;
     const member = this.#join(instance, revision);
     const result = await instance.become(this.#instanceSpec(revision), { deadlineMs: startDeadlineMs(spec) });
@@ -135,7 +139,11 @@ export class Activator {
     }
     this.#moveTraffic(revision);
     this.#onReady(member, result.timing);
-    this.#scaler.poke();
+    if (wasAtZero && !this.hasLoad && scaling.minScale === 0) {
+      // It only had to show that it can serve: nobody asked for it yet.
+      this.#scaler.noteYielded(0);
+      this.#drain(member);
+    } else this.#scaler.poke();
     return { ready: true, warnings };
   }
 

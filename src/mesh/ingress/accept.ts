@@ -36,13 +36,13 @@ export async function accept(parts: AcceptParts, post: Post): Promise<void> {
   const beside = headersBeside(post.rawHeaders);
   if (decoded.kind === "event") {
     const event = enter(broker, decoded.event);
-    await parts.store.store(broker, event, beside === undefined ? {} : { beside });
-    noteUnmatched(parts, broker, event);
+    const { delayed } = await parts.store.store(broker, event, beside === undefined ? {} : { beside });
+    if (delayed !== true) noteUnmatched(parts, broker, event);
     return;
   }
   const events = decoded.events.map((event) => enter(broker, event));
-  await parts.store.storeBatch(broker, events, beside === undefined ? {} : { beside });
-  for (const event of events) noteUnmatched(parts, broker, event);
+  const entered = await parts.store.storeBatch(broker, events, beside === undefined ? {} : { beside });
+  for (const event of entered) noteUnmatched(parts, broker, event);
 }
 
 /** The path's broker, from a request target such as `/default/orders`. */
@@ -82,7 +82,7 @@ export function noteUnmatched(
   event: Event,
 ): void {
   const path = `${broker.namespace}/${broker.name}`;
-  if (table.isWanted(path, event.attributes)) return;
+  if (table.isWanted(path, event)) return;
   onUnmatched(broker.uid);
   const { id, type, source } = event.attributes;
   journal.unmatched({ kind: "unmatched", broker: path, id, type, source, at: now() });

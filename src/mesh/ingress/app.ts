@@ -9,7 +9,7 @@ import { Hono } from "hono";
 import { MeshError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type AcceptParts, accept, brokerPath } from "./accept.ts";
-import { type BodyLimits, readBody } from "./body.ts";
+import { type BodyLimits, discardRest, readBody } from "./body.ts";
 
 export interface IngressParts extends AcceptParts {
   readonly log: Log;
@@ -50,7 +50,7 @@ async function answer(
     await accept(parts, { path, rawHeaders: request.rawHeaders, body });
     response.writeHead(202, { allow: allowed, "content-length": "0" }).end();
   } catch (error) {
-    refuse(parts.log, response, error);
+    refuse(parts.log, { request, response }, error);
   }
 }
 
@@ -66,7 +66,11 @@ function grantWebhook(response: ServerResponse): void {
     .end();
 }
 
-function refuse(log: Log, response: ServerResponse, error: unknown): void {
+function refuse(
+  log: Log,
+  { request, response }: { request: IncomingMessage; response: ServerResponse },
+  error: unknown,
+): void {
   if (!(error instanceof MeshError)) log.error({ stage: "ingress", error }, "a request failed");
   if (response.destroyed || response.headersSent) return;
   const refusal =
@@ -77,10 +81,9 @@ function refuse(log: Log, response: ServerResponse, error: unknown): void {
     "content-type": "application/problem+json",
     "content-length": Buffer.byteLength(body),
     ...(refusal.status === 503 ? { "retry-after": retryAfterSeconds } : {}),
-    // The rest of an oversized body is not read: the connection cannot carry another request.
-    ...(refusal.status === 413 ? { connection: "close" } : {}),
   });
   response.end(body);
+  if (refusal.status === 413) discardRest(request);
 }
 
 function methodNotAllowed(method: string | undefined): MeshError {

@@ -11,6 +11,8 @@ const nothing = new Uint8Array(0);
 /** Base64 data in a structured event takes a third more, the attributes up to 64 KiB. */
 const structuredOverhead = 4 / 3;
 const attributesBytes = 128 * 1024;
+/** Of a refused body so much is read and thrown away before the connection is cut. */
+const discardedBytesMax = 256 * 1024 * 1024;
 /** A batch is bounded as a whole: so many events of full size. */
 const batchEvents = 4;
 
@@ -39,6 +41,16 @@ export function readBody(request: IncomingMessage, limits: BodyLimits): Promise<
       if (!request.complete) reject(cutShort(undefined));
     });
   });
+}
+
+/** Lets a client that is still sending get to its answer: closing at once would reset the connection instead. */
+export function discardRest(request: IncomingMessage): void {
+  let length = 0;
+  request.on("data", (chunk: Buffer) => {
+    length += chunk.length;
+    if (length > discardedBytesMax) request.destroy();
+  });
+  request.resume();
 }
 
 function boundFor(contentType: string, { eventBytesMax }: BodyLimits): number {

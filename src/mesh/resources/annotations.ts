@@ -2,7 +2,9 @@
  * `weft.dev/*`: everything weft knows beyond Knative's fields lives in annotations, so that the same manifest
  * stays valid for any other broker class (DESIGN §4). Each is declared once here: name, kinds, check, default.
  */
+import { parseDuration } from "../duration.ts";
 import { type FieldError, forbiddenField, invalidValue } from "./field-error.ts";
+import { parseRewind, parseStartPoint, START_POINT_WANTED } from "./start-point.ts";
 
 export const WEFT_PREFIX = "weft.dev/";
 
@@ -15,6 +17,12 @@ export const HOPS_MAX_DEFAULT = 64;
 
 export const JOURNAL = "weft.dev/journal";
 export const PAUSED = "weft.dev/paused";
+/** On a Broker: `off`, or how long a repeated (source, id) is a duplicate. */
+export const DEDUPE = "weft.dev/dedupe";
+/** On a Trigger: where it starts. Says nothing any more once it has started. */
+export const START = "weft.dev/start";
+/** On a Trigger: what `weft rewind` wrote. */
+export const REWIND = "weft.dev/rewind";
 export const DATA_FILTER = "weft.dev/data-filter";
 export const ORDER = "weft.dev/order";
 /** On a Service's template: the digest of the code, `sha256:<hex>`. */
@@ -23,6 +31,16 @@ export const BUNDLE = "weft.dev/bundle";
 export const MANIFEST = "weft.dev/manifest";
 /** What was last applied from that file. */
 export const APPLIED = "weft.dev/applied";
+
+const DEDUPE_MS_MIN = 100;
+const DEDUPE_MS_MAX = 7 * 86_400_000;
+
+/** The window in milliseconds, 0 for none; undefined when the text is neither. */
+export function parseDedupe(text: string): number | undefined {
+  if (text === "off") return 0;
+  const ms = parseDuration(text);
+  return ms === undefined || ms < DEDUPE_MS_MIN || ms > DEDUPE_MS_MAX ? undefined : Math.round(ms);
+}
 
 interface Rule {
   readonly kinds: readonly string[];
@@ -37,6 +55,21 @@ const rules: Readonly<Record<string, Rule>> = {
   [HOPS_MAX]: { kinds: ["Broker"], ...wholeNumber(1, 255) },
   [JOURNAL]: { kinds: ["Broker"], ...oneOf("all", "failures") },
   [PAUSED]: { kinds: ["Trigger"], ...oneOf("true", "false") },
+  [DEDUPE]: {
+    kinds: ["Broker"],
+    accepts: (value) => parseDedupe(value) !== undefined,
+    wants: '"off" or an ISO 8601 duration from PT0.1S to P7D',
+  },
+  [START]: {
+    kinds: ["Trigger"],
+    accepts: (value) => parseStartPoint(value, 0) !== undefined,
+    wants: START_POINT_WANTED,
+  },
+  [REWIND]: {
+    kinds: ["Trigger"],
+    accepts: (value) => parseRewind(value) !== undefined,
+    wants: "seq:<number>@<RFC 3339>",
+  },
   [DATA_FILTER]: { kinds: ["Trigger"], accepts: (value) => value !== "", wants: "an expression" },
   [ORDER]: { kinds: ["Trigger"], ...oneOf("key") },
   [BUNDLE]: {

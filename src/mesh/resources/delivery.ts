@@ -3,8 +3,8 @@
  * mean together, with inheritance and defaults, is control/policy.ts.
  */
 import { z } from "zod";
-import { defaultDestination, destinationSchema, validateDestination } from "./destination.ts";
 import { parseDuration } from "../duration.ts";
+import { defaultDestination, destinationSchema, validateDestination } from "./destination.ts";
 import { type FieldError, invalidValue } from "./field-error.ts";
 
 export const deliverySchema = z.strictObject({

@@ -37,8 +37,11 @@ export type Filter =
   | { readonly not: Filter }
   | { readonly cesql: string };
 
-/** Says what is wrong with a CESQL expression; undefined when it parses. */
-export type CheckCesql = (expression: string) => string | undefined;
+/** Says what is wrong with a CESQL expression (with `dataPaths`, of a data filter); undefined when it parses. */
+export type CheckCesql = (
+  expression: string,
+  options?: { readonly dataPaths: boolean },
+) => string | undefined;
 
 const dialects = ["exact", "prefix", "suffix", "all", "any", "not", "cesql"] as const;
 type Dialect = (typeof dialects)[number];

@@ -1,5 +1,6 @@
 /** Trigger, eventing.knative.dev/v1: fields, defaults and rules (sheet knative-eventing §4). */
 import { z } from "zod";
+import { DATA_FILTER } from "./annotations.ts";
 import { conditionsSchema } from "./conditions.ts";
 import { defaultDelivery, deliverySchema, validateDelivery } from "./delivery.ts";
 import {
@@ -107,8 +108,15 @@ export function validateTrigger(
     ...(delivery === undefined ? [] : validateDelivery(delivery, "spec.delivery")),
     ...validateDependency(trigger),
     ...validateInjection(trigger),
+    ...validateDataFilter(trigger, checkCesql),
     ...(old === undefined ? [] : validateChange(trigger, old)),
   ];
+}
+
+function validateDataFilter({ metadata }: Trigger, checkCesql: CheckCesql = () => undefined): FieldError[] {
+  const expression = metadata.annotations?.[DATA_FILTER];
+  const fault = expression === undefined ? undefined : checkCesql(expression, { dataPaths: true });
+  return fault === undefined ? [] : [invalidValue(`metadata.annotations[${DATA_FILTER}]`, expression, fault)];
 }
 
 function validateBrokerChoice({ spec: { broker, brokerRef } }: Trigger): FieldError[] {

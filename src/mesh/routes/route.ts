@@ -23,9 +23,13 @@ export type StartPoint =
   | { readonly kind: "first" }
   | { readonly kind: "sequence"; readonly sequence: number }
   /** The first event stored at or after it, epoch milliseconds. */
-  | { readonly kind: "time"; readonly atMs: number }
-  /** That long before the question is asked. */
-  | { readonly kind: "since"; readonly ms: number };
+  | { readonly kind: "time"; readonly atMs: number };
+
+/** A demand to deliver everything from `sequence` again; `at` tells one from the next. */
+export interface Rewind {
+  readonly sequence: number;
+  readonly at: string;
+}
 
 /** Where an attempt goes. `uri` is what users see (subscriberUri, knativeerrordest), verbatim. */
 export type Target =
@@ -63,6 +67,8 @@ export interface TriggerRoute {
   readonly broker: string;
   /** AND over the elements; empty passes every event. Legacy `filter.attributes` is already translated. */
   readonly filters: readonly FilterSpec[];
+  /** CESQL that may also look into JSON data (`data.<path>`), AND-ed with the filters. */
+  readonly dataFilter: string | undefined;
   /** undefined while unresolved: the consumer is kept, nothing is sent. */
   readonly subscriber: Target | undefined;
   readonly deadLetterSink: Target | undefined;
@@ -70,10 +76,12 @@ export interface TriggerRoute {
   /** Attempts in flight at once (`weft.dev/concurrency`). */
   readonly concurrency: number;
   readonly paused: boolean;
+  /** `weft.dev/order`: one attempt at a time per key, in stream order; absent: as they come. */
+  readonly order?: "key";
   /** Where a consumer that has to be made begins (`weft.dev/start`); absent: with the next event. */
   readonly start?: StartPoint;
-  /** The last rewind (`weft.dev/rewind`), see stream/rewind.ts. */
-  readonly rewind?: string;
+  /** The last rewind (`weft.dev/rewind`). */
+  readonly rewind?: Rewind;
 }
 
 export interface Routes {

@@ -3,15 +3,25 @@
  *
  * T1  a set of routes replaces the one before as a whole; readers never see half of it.
  * T2  whether anyone wants an event costs as much as the triggers that might, not as all of them.
+ * T3  a thousand triggers arrive one by one: indexes are built when the first event asks, not at each change.
  */
-import type { Attributes } from "../event/event.ts";
+import type { Event } from "../event/event.ts";
 import { createRouter, type Router } from "../filter/router.ts";
+import { compileDataMatch } from "../filter/wanted.ts";
 import type { BrokerRoute, Routes, TriggerRoute } from "./route.ts";
 
 interface BrokerEntry {
   readonly route: BrokerRoute;
   readonly triggers: readonly TriggerRoute[];
+  /** T3. */
+  index: TriggerIndex | undefined;
+}
+
+interface TriggerIndex {
   readonly router: Router;
+  /** The triggers that also look into the data, found by their attributes first. */
+  readonly dataRouter: Router;
+  readonly dataMatches: ReadonlyMap<string, (event: Event) => boolean>;
 }
 
 export class RouteTable {
@@ -30,8 +40,8 @@ export class RouteTable {
       const path = `${route.namespace}/${route.name}`;
       const triggers = byBroker.get(path) ?? [];
       const previous = this.#brokers.get(path);
-      const router = sameFilters(previous?.triggers, triggers) ? previous?.router : undefined;
-      brokers.set(path, { route, triggers, router: router ?? createRouter(triggers.map(toEntry)) });
+      const kept = previous !== undefined && sameTriggers(previous.triggers, triggers);
+      brokers.set(path, { route, triggers, index: kept ? previous.index : undefined });
     }
     this.#routes = routes;
     this.#brokers = brokers;
@@ -43,9 +53,15 @@ export class RouteTable {
     return this.#brokers.get(path)?.route;
   }
 
-  /** Whether any trigger of the broker wants an event with these attributes. */
-  isWanted(path: string, attributes: Attributes): boolean {
-    return this.#brokers.get(path)?.router.matchesAny(attributes) ?? false;
+  /** Whether any trigger of the broker wants the event. */
+  isWanted(path: string, event: Event): boolean {
+    const entry = this.#brokers.get(path);
+    if (entry === undefined) return false;
+    entry.index ??= indexOf(entry.triggers);
+    const { router, dataRouter, dataMatches } = entry.index;
+    if (router.matchesAny(event.attributes)) return true;
+    if (dataMatches.size === 0) return false;
+    return dataRouter.matching(event.attributes).some((uid) => dataMatches.get(uid)?.(event) ?? false);
   }
 
   /** Calls back after every `set`; the callback must not throw. */
@@ -55,15 +71,24 @@ export class RouteTable {
   }
 }
 
-function toEntry(trigger: TriggerRoute): { id: string; filters: TriggerRoute["filters"] } {
-  return { id: trigger.uid, filters: trigger.filters };
+function indexOf(triggers: readonly TriggerRoute[]): TriggerIndex {
+  const [withData, without] = partition(triggers, ({ dataFilter }) => dataFilter !== undefined);
+  const entriesOf = (chosen: readonly TriggerRoute[]) =>
+    chosen.map(({ uid, filters }) => ({ id: uid, filters }));
+  return {
+    router: createRouter(entriesOf(without)),
+    dataRouter: createRouter(entriesOf(withData)),
+    dataMatches: new Map(
+      withData.map(({ uid, dataFilter }) => [uid, compileDataMatch(dataFilter ?? "")] as const),
+    ),
+  };
 }
 
-/** Reconcilers hand out the same filters array while a trigger's spec does not change. */
-function sameFilters(a: readonly TriggerRoute[] | undefined, b: readonly TriggerRoute[]): boolean {
-  return (
-    a !== undefined &&
-    a.length === b.length &&
-    a.every((trigger, i) => trigger.uid === b[i]?.uid && trigger.filters === b[i]?.filters)
-  );
+function partition<T>(all: readonly T[], isFirst: (one: T) => boolean): [T[], T[]] {
+  return [all.filter(isFirst), all.filter((one) => !isFirst(one))];
+}
+
+/** A route is replaced, never changed: the same object is the same route. */
+function sameTriggers(a: readonly TriggerRoute[], b: readonly TriggerRoute[]): boolean {
+  return a.length === b.length && a.every((one, i) => one === b[i]);
 }

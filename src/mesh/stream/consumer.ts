@@ -11,8 +11,10 @@ import {
   type JetStreamManager,
 } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/nats-core";
+import { rfc3339 } from "../clock.ts";
 import type { FilterSpec } from "../filter/filter.ts";
 import { pushdown } from "../filter/pushdown.ts";
+import type { Rewind, StartPoint } from "../routes/route.ts";
 import { ignoring, isApiError } from "./stream.ts";
 import {
   type BrokerKey,
@@ -22,14 +24,19 @@ import {
   eventSubject,
   eventSubjectPrefix,
   eventSubjects,
+  journalStream,
   redriveStream,
   redriveSubject,
+  triggerAttempts,
 } from "./subjects.ts";
 
 /** Un-acked deliveries a consumer keeps before it stops; events in back-off count, so far above any window. */
 const ackPendingMax = 20_000;
 /** A silent dispatcher's events come back after this; a live one says `working` every third of it. */
 export const ackWaitMs = 12_000;
+
+/** On the consumer: the last rewind it has been through. */
+const rewindMetadata = "weft.dev/rewind";
 
 const consumerExists = 10148;
 const consumerNotFound = 10014;
@@ -52,16 +59,21 @@ export interface TriggerConsumer {
   readonly broker: BrokerKey;
   readonly triggerUid: string;
   readonly filters: readonly FilterSpec[];
+  /** Where a consumer that has to be made begins; undefined: with the next event. */
+  readonly start: StartPoint | undefined;
+  readonly rewind: Rewind | undefined;
 }
 
-/** Creates or updates both consumers; a new one starts with the next event. Idempotent. */
+/** Creates or updates both consumers, and rewinds if that is asked for. Idempotent. */
 export async function ensureTriggerConsumers(jsm: JetStreamManager, trigger: TriggerConsumer): Promise<void> {
-  const { broker, triggerUid, filters } = trigger;
+  const { broker, triggerUid, filters, start, rewind } = trigger;
+  const from = rewind === undefined ? start : await makeWayForRewind(jsm, { broker, triggerUid, rewind });
   await Promise.all([
     ensureConsumer(jsm, eventStream(broker), {
       durable_name: consumerName(triggerUid),
       filter_subject: filterSubject(broker, filters),
-      deliver_policy: DeliverPolicy.New,
+      ...deliverFrom(from),
+      ...(rewind === undefined ? {} : { metadata: { [rewindMetadata]: rewind.at } }),
     }),
     ensureConsumer(jsm, redriveStream(broker), {
       durable_name: consumerName(triggerUid),
@@ -69,6 +81,43 @@ export async function ensureTriggerConsumers(jsm: JetStreamManager, trigger: Tri
       deliver_policy: DeliverPolicy.All,
     }),
   ]);
+}
+
+/**
+ * A consumer of ours cannot be set back, so the old one goes and a new one begins at the sequence. Nothing it
+ * still owed is skipped: it begins no later than that. The old attempts are forgotten with it, else an event that
+ * was given up once would be given up again untried.
+ */
+async function makeWayForRewind(
+  jsm: JetStreamManager,
+  { broker, triggerUid, rewind }: { broker: BrokerKey; triggerUid: string; rewind: Rewind },
+): Promise<StartPoint> {
+  const info = await consumerInfo(jsm, eventStream(broker), triggerUid);
+  // Gone already: a rewind that was interrupted, or a trigger that was made with one.
+  const owedFrom = info === undefined ? rewind.sequence : info.ack_floor.stream_seq + 1;
+  const sequence = Math.max(1, Math.min(rewind.sequence, owedFrom));
+  if (info?.config.metadata?.[rewindMetadata] === rewind.at) return { kind: "sequence", sequence };
+  await jsm.consumers
+    .delete(eventStream(broker), consumerName(triggerUid))
+    .catch(ignoring(consumerNotFound, streamNotFound));
+  await jsm.streams.purge(journalStream(broker), { filter: triggerAttempts(broker, triggerUid) });
+  return { kind: "sequence", sequence };
+}
+
+function deliverFrom(
+  start: StartPoint | undefined,
+): Pick<ConsumerConfig, "deliver_policy"> & Partial<ConsumerConfig> {
+  switch (start?.kind) {
+    case undefined:
+    case "new":
+      return { deliver_policy: DeliverPolicy.New };
+    case "first":
+      return { deliver_policy: DeliverPolicy.All };
+    case "sequence":
+      return { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: start.sequence };
+    case "time":
+      return { deliver_policy: DeliverPolicy.StartTime, opt_start_time: rfc3339(start.atMs) };
+  }
 }
 
 /** Removes both; what the trigger still owed goes with them. Idempotent. */

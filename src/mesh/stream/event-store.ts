@@ -2,70 +2,137 @@
  * Stores events in their broker's stream: subject from the type, NATS headers in the CloudEvents NATS
  * binding's binary mode, message id from (source, id). Resolved means stored, and only then may anyone be
  * told 202 (promise 1).
+ *
+ * An event that names a later moment waits in the broker's delayed stream (delayed.ts) and enters then.
  */
-import { createInbox, type MsgHdrs, type NatsConnection } from "@nats-io/nats-core";
+import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/nats-core";
 import { MsgHdrsImpl } from "@nats-io/nats-core/internal";
+import type { Clock } from "../clock.ts";
 import { MeshError } from "../errors.ts";
+import { dueMsOf, statesDelay } from "../event/delay.ts";
 import type { Event } from "../event/event.ts";
-import type { HeaderRecord, PubAck, Publisher } from "./publish.ts";
+import type { BrokerRoute } from "../routes/route.ts";
+import { dueMessage, placeTaken, waitingMessage } from "./delayed.ts";
+import {
+  type HeaderRecord,
+  type OutgoingMessage,
+  type PubAck,
+  type Publisher,
+  serverErrorCode,
+} from "./publish.ts";
 import { encodeStored } from "./stored-event.ts";
 import { type BrokerKey, eventMessageId, eventSubject, eventSubjectPrefix } from "./subjects.ts";
 
 const batchAckTimeoutMs = 10_000;
+
+/** The broker an event enters; `dedupeMs` 0 means that nothing is a duplicate there. */
+export type EventBroker = BrokerKey & Pick<BrokerRoute, "dedupeMs">;
 
 export interface StoreOptions {
   /** The deduplication id; undefined derives it from (source, id). */
   readonly messageId?: string;
   /** Headers that travel beside the event (request ids and the like), lower-case, already checked. */
   readonly beside?: HeaderRecord;
+  /** Enters at once, whatever moment the event names: it has waited for that already. */
+  readonly now?: boolean;
+}
+
+export interface Stored extends PubAck {
+  /** It waits for its moment; nobody sees it before. */
+  readonly delayed?: true;
 }
 
 export class EventStore {
   readonly #publisher: Publisher;
   readonly #nc: NatsConnection;
+  readonly #clock: Clock;
 
-  constructor({ publisher, nc }: { publisher: Publisher; nc: NatsConnection }) {
+  constructor({ publisher, nc, clock }: { publisher: Publisher; nc: NatsConnection; clock: Clock }) {
     this.#publisher = publisher;
     this.#nc = nc;
+    this.#clock = clock;
   }
 
-  /** Rejects as Publisher.publish does. */
-  store(broker: BrokerKey, event: Event, options: StoreOptions = {}): Promise<PubAck> {
-    const subject = eventSubject(eventSubjectPrefix(broker), event.attributes.type);
-    const { headers, payload } = encode(event, options);
-    return this.#publisher.publish(subject, payload, headers);
+  /** Rejects as Publisher.publish does, and with EVENT_INVALID when the moment it names is unreadable. */
+  store(broker: EventBroker, event: Event, options: StoreOptions = {}): Promise<Stored> {
+    if (statesDelay(event.attributes)) return this.#storeForItsMoment(broker, event, options);
+    return this.#publish(encode(broker, event, options));
   }
 
   /**
    * All or nothing, by JetStream's atomic batch (sheet nats-jetstream §1.4). Duplicates of events stored
-   * earlier, or within the batch, are left out and still count as stored.
+   * earlier, or within the batch, are left out and still count as stored. Resolves to the events that entered
+   * at once. A batch of both kinds is two atomic ones, as two streams hold them, the delayed first: a rejection
+   * may leave those waiting, and sending all again then repeats none.
    */
-  async storeBatch(broker: BrokerKey, events: readonly Event[], options: StoreOptions = {}): Promise<void> {
-    const unique = distinct(events);
-    if (unique.length <= 1) {
-      for (const event of unique) await this.store(broker, event, options);
-      return;
+  async storeBatch(
+    broker: EventBroker,
+    events: readonly Event[],
+    options: StoreOptions = {},
+  ): Promise<readonly Event[]> {
+    const unique = broker.dedupeMs === 0 ? events : distinct(events);
+    const entering: Event[] = [];
+    const messages: OutgoingMessage[] = [];
+    const delayed: { event: Event; message: OutgoingMessage }[] = [];
+    for (const event of unique) {
+      const dueMs = this.#dueMs(event, options);
+      if (dueMs === undefined) {
+        entering.push(event);
+        messages.push(encode(broker, event, options));
+      } else delayed.push({ event, message: encodeDelayed(broker, event, { ...options, dueMs }) });
     }
-    const answer = await this.#commit(broker, unique, options);
-    if (answer === "stored") return;
-    // Some member is a duplicate, so the server refused the whole. Every member is valid and has its id:
-    // storing one by one repeats nothing, and a client that sees a failure here may send all again.
-    await Promise.all(unique.map((event) => this.store(broker, event, options)));
+    await this.#storeAll(
+      delayed.map(({ message }) => message),
+      (i) => this.store(broker, delayed[i]?.event as Event, options),
+    );
+    await this.#storeAll(messages, (i) => this.store(broker, entering[i] as Event, options));
+    return entering;
   }
 
-  async #commit(
-    broker: BrokerKey,
-    events: readonly Event[],
-    options: StoreOptions,
-  ): Promise<"stored" | "duplicate"> {
+  /** A delayed event enters its broker's stream; doing it twice repeats nothing. `message` is the due one. */
+  enter(broker: EventBroker, message: Pick<Msg, "headers" | "data">, sequence: number): Promise<PubAck> {
+    return this.#publish(dueMessage(broker, message, sequence));
+  }
+
+  async #storeForItsMoment(broker: EventBroker, event: Event, options: StoreOptions): Promise<Stored> {
+    const dueMs = this.#dueMs(event, options);
+    if (dueMs === undefined) return this.#publish(encode(broker, event, options));
+    try {
+      const ack = await this.#publish(encodeDelayed(broker, event, { ...options, dueMs }));
+      return { ...ack, delayed: true };
+    } catch (error) {
+      if (serverErrorCode(error) !== placeTaken) throw error;
+      return { stream: "", sequence: 0, duplicate: true, delayed: true };
+    }
+  }
+
+  #publish({ subject, payload, headers }: OutgoingMessage): Promise<PubAck> {
+    return this.#publisher.publish(subject, payload, headers);
+  }
+
+  #dueMs({ attributes }: Event, { now }: StoreOptions): number | undefined {
+    return now === true || !statesDelay(attributes) ? undefined : dueMsOf(attributes, this.#clock.now());
+  }
+
+  async #storeAll(
+    messages: readonly OutgoingMessage[],
+    storeOne: (index: number) => Promise<unknown>,
+  ): Promise<void> {
+    if (messages.length > 1 && (await this.#commit(messages)) === "stored") return;
+    // One by itself, or some member is a duplicate and the server refused the whole. Every member is valid and
+    // has its id: storing one by one repeats nothing, and a client that sees a failure here may send all again.
+    await Promise.all(messages.map((_, i) => storeOne(i)));
+  }
+
+  async #commit(messages: readonly OutgoingMessage[]): Promise<"stored" | "duplicate"> {
     const batchId = createInbox().slice(-22);
-    const prefix = eventSubjectPrefix(broker);
-    for (const [index, event] of events.entries()) {
-      const { headers, payload } = encode(event, options);
-      headers["Nats-Batch-Id"] = batchId;
-      headers["Nats-Batch-Sequence"] = `${index + 1}`;
-      const subject = eventSubject(prefix, event.attributes.type);
-      if (index < events.length - 1) {
+    for (const [index, { subject, payload, headers: own }] of messages.entries()) {
+      const headers: Record<string, string> = {
+        ...own,
+        "Nats-Batch-Id": batchId,
+        "Nats-Batch-Sequence": `${index + 1}`,
+      };
+      if (index < messages.length - 1) {
         this.#nc.publish(subject, payload, { headers: toHdrs(headers) });
         continue;
       }
@@ -78,24 +145,38 @@ export class EventStore {
   }
 }
 
-const duplicateInBatch = 10201;
+const duplicateInBatch = [10201, placeTaken];
 
 function readCommit(msg: { json<T>(): T; data: Uint8Array }): "stored" | "duplicate" {
   const answer =
     msg.data.length === 0 ? {} : msg.json<{ error?: { err_code?: number; description?: string } }>();
   if (answer.error === undefined && msg.data.length > 0) return "stored";
-  if (answer.error?.err_code === duplicateInBatch) return "duplicate";
+  if (duplicateInBatch.includes(answer.error?.err_code ?? 0)) return "duplicate";
   throw new MeshError("STORAGE_UNAVAILABLE", { found: answer.error?.description ?? "no acknowledgement" });
 }
 
-function encode(
+function encode(broker: EventBroker, event: Event, options: StoreOptions): OutgoingMessage {
+  const { headers, payload } = encodeStored(event);
+  const messageId = messageIdOf(broker, event, options);
+  if (messageId !== undefined) headers["Nats-Msg-Id"] = messageId;
+  if (options.beside !== undefined) Object.assign(headers, options.beside);
+  return { subject: eventSubject(eventSubjectPrefix(broker), event.attributes.type), headers, payload };
+}
+
+function encodeDelayed(
+  broker: EventBroker,
   event: Event,
-  { messageId, beside }: StoreOptions,
-): { headers: Record<string, string>; payload: Uint8Array } {
-  const stored = encodeStored(event);
-  stored.headers["Nats-Msg-Id"] = messageId ?? eventMessageId(event.attributes.source, event.attributes.id);
-  if (beside !== undefined) Object.assign(stored.headers, beside);
-  return stored;
+  { dueMs, ...options }: StoreOptions & { dueMs: number },
+): OutgoingMessage {
+  const { headers, payload } = encodeStored(event);
+  if (options.beside !== undefined) Object.assign(headers, options.beside);
+  const messageId = messageIdOf(broker, event, options);
+  return waitingMessage(broker, { headers, payload }, { dueMs, messageId });
+}
+
+function messageIdOf(broker: EventBroker, event: Event, { messageId }: StoreOptions): string | undefined {
+  if (messageId !== undefined || broker.dedupeMs === 0) return messageId;
+  return eventMessageId(event.attributes.source, event.attributes.id);
 }
 
 function distinct(events: readonly Event[]): Event[] {

@@ -4,6 +4,7 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
 import { ensureTriggerConsumers, removeTriggerConsumers } from "./consumer.ts";
+import { ensureMoverConsumer } from "./delayed.ts";
 import {
   ensureBrokerStreams,
   ensureCounterStream,
@@ -33,7 +34,11 @@ export class Provisioner {
   }
 
   async ensureBroker(route: BrokerRoute): Promise<void> {
-    await ensureBrokerStreams(this.#jsm, route, this.#limits);
+    const { dedupeMs, eventAgeMs } = this.#limits;
+    // No window may be longer than what it looks into; that of a broker without one still serves replies.
+    const window = Math.min(route.dedupeMs || dedupeMs, eventAgeMs);
+    await ensureBrokerStreams(this.#jsm, route, { ...this.#limits, dedupeMs: window });
+    await ensureMoverConsumer(this.#jsm, route);
   }
 
   async removeBroker(key: BrokerKey): Promise<void> {
@@ -45,6 +50,8 @@ export class Provisioner {
       broker: { namespace: route.namespace, name: route.broker },
       triggerUid: route.uid,
       filters: route.filters,
+      start: route.start,
+      rewind: route.rewind,
     });
   }
 

@@ -26,6 +26,13 @@ export interface PubAck {
  */
 export type HeaderRecord = Readonly<Record<string, string>>;
 
+/** A message to be published. */
+export interface OutgoingMessage {
+  readonly subject: string;
+  readonly headers: HeaderRecord;
+  readonly payload: Uint8Array;
+}
+
 const unackedMax = 8192;
 const unackedBytesMax = 64 * 1024 * 1024;
 const ackTimeoutMs = 5000;

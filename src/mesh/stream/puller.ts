@@ -42,6 +42,8 @@ export interface PullerOptions {
   readonly onDelivery: (delivery: Delivery) => void;
   /** The server says why it does not deliver (consumer gone, no leader, …); the puller keeps trying. */
   readonly onTrouble: (description: string) => void;
+  /** Every pull was forgotten (L2): deliveries may have been lost on their way. Must not throw. */
+  readonly onRenewed?: () => void;
 }
 
 export class Puller implements Closeable {
@@ -83,6 +85,7 @@ export class Puller implements Closeable {
   restart(): void {
     if (this.#closed) return;
     this.#renew();
+    this.#options.onRenewed?.();
     this.refill();
   }
 

@@ -1,6 +1,6 @@
 /**
- * The streams of one broker (DESIGN §4): events, dead letters, redrives, journal. `ensure` is idempotent and
- * updates what may be updated.
+ * The streams of one broker (DESIGN §4): events, dead letters, redrives, delayed events, journal. `ensure` is
+ * idempotent and updates what may be updated.
  */
 import {
   DiscardPolicy,
@@ -17,6 +17,8 @@ import {
   counterSubjects,
   deadLetterStream,
   deadLetterSubjects,
+  delayedStream,
+  delayedSubjects,
   eventStream,
   eventSubjects,
   journalStream,
@@ -75,6 +77,17 @@ export async function ensureBrokerStreams(
       retention: RetentionPolicy.Workqueue,
       discard: DiscardPolicy.New,
     }),
+    // Schedules demand discard old; without any limit nothing is ever discarded.
+    ensureStream(jsm, {
+      ...common,
+      name: delayedStream(broker),
+      subjects: [delayedSubjects(broker)],
+      retention: RetentionPolicy.Limits,
+      discard: DiscardPolicy.Old,
+      allow_msg_schedules: true,
+      allow_rollup_hdrs: true,
+      allow_atomic: true,
+    }),
     ensureStream(jsm, {
       ...common,
       name: journalStream(broker),
@@ -89,8 +102,10 @@ export async function ensureBrokerStreams(
 
 /** Deletes every stream of a broker with all it holds. */
 export async function removeBrokerStreams(jsm: JetStreamManager, broker: BrokerKey): Promise<void> {
-  const names = [eventStream, deadLetterStream, redriveStream, journalStream].map((name) => name(broker));
-  await Promise.all(names.map((name) => jsm.streams.delete(name).catch(ignoring(streamNotFound))));
+  const names = [eventStream, deadLetterStream, redriveStream, delayedStream, journalStream];
+  await Promise.all(
+    names.map((name) => jsm.streams.delete(name(broker)).catch(ignoring(streamNotFound))),
+  );
 }
 
 /** The counters of every trigger and broker: NATS adds the increments up, so they survive any crash of ours. */

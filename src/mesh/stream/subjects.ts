@@ -142,6 +142,11 @@ export function attemptSubject(
   return `weft.log.${scope(broker)}.${encodeToken(triggerUid)}.${position}`;
 }
 
+/** Every attempt at events of the event stream and of the redrive stream for one trigger. */
+export function triggerAttempts(broker: BrokerKey, triggerUid: string): string {
+  return `weft.log.${scope(broker)}.${encodeToken(triggerUid)}.*`;
+}
+
 /** Where batches of outcomes go; `=` cannot start a trigger uid. */
 export function outcomesSubject(broker: BrokerKey): string {
   return `weft.log.${scope(broker)}.=outcomes`;
@@ -163,6 +168,14 @@ export function counterSubject(uid: string, counter: string): string {
 }
 
 export const resourceBucket = "weft-resources";
+
+/** Who does what only one process may do at a time; the keys are lease names. */
+export const leaseBucket = "weft-leases";
+
+/** The lease of an ordered trigger's one active dispatcher. */
+export function triggerLease(triggerUid: string): string {
+  return `trigger.${encodeToken(triggerUid)}`;
+}
 
 /** The broker a stream belongs to, from `<ns>_<name>`; undefined when it is none of ours. */
 export function brokerOfStream(stream: string): BrokerKey | undefined {

@@ -65,10 +65,13 @@ async function post(
 
 describe("FunctionServer", () => {
   test("must refuse until it is loaded", async () => {
-    const { url, load } = await serve(
-      "await new Promise((r) => setTimeout(r, 50)); export default () => {};",
-    );
+    const gate = join(dir, "gate");
+    const { url, load } = await serve(`
+      import { existsSync } from "node:fs";
+      while (!existsSync(${JSON.stringify(gate)})) await new Promise((resolve) => setTimeout(resolve, 5));
+      export default () => {};`);
     expect((await post(url)).status).toBe(503);
+    await writeFile(gate, "");
     await load;
     expect((await post(url)).status).toBe(200);
   });
