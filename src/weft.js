@@ -29,9 +29,7 @@ if (isNodeEnough) {
 /** @param {string} node */
 function runWith(node) {
   const child = spawn(node, [fileURLToPath(main), ...process.argv.slice(2)], { stdio: "inherit" });
-  process.on("SIGTERM", () => child.kill("SIGTERM"));
-  // Ctrl-C in a terminal reaches the child by itself; a second one would cut its drain short.
-  process.on("SIGINT", () => process.stdin.isTTY || child.kill("SIGINT"));
+  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => {
     process.stderr.write(`weft: ${node} cannot be run: ${error.message}\n`);
     process.exitCode = 1;

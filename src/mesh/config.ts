@@ -52,6 +52,9 @@ export const configSchema = z.strictObject({
     .describe("copies of each stream on a NATS cluster"),
   retention: duration.default(7 * 24 * 3_600_000).describe("how long delivered events can be replayed"),
   dedupe: duration.default(120_000).describe("window in which a repeated (source, id) is a duplicate"),
+  requestWait: duration.default(30_000).describe("how long a request waits for its reply if it does not say"),
+  requestWaitMax: duration.default(300_000).describe("the longest a request may wait for its reply"),
+  requestsMax: z.coerce.number().int().min(1).max(100_000).default(10_000).describe("requests waiting at once"),
   reset: flag.default(false).describe("forget everything stored in the data directory first"),
   logLevel: z
     .enum(["debug", "info", "warn", "error", "silent"])

@@ -1,7 +1,7 @@
 /**
  * The one catalogue of refusals. A refused request is a MeshError with a code from here; only the edges
  * (HTTP, CLI, Kubernetes Status) turn it into a status or an exit code. The README's error table equals
- * this list (test/architecture.test.ts).
+ * this list (test/readme.test.ts).
  */
 export const errors = {
   EVENT_INVALID: { status: 400, text: "The event breaks the CloudEvents rules" },
@@ -9,19 +9,23 @@ export const errors = {
   PATH_INVALID: { status: 400, text: "The path is not /<namespace>/<broker>" },
   REQUEST_INVALID: { status: 400, text: "The request is malformed" },
   BROKER_NOT_FOUND: { status: 404, text: "No such broker" },
+  NO_RESPONDER: { status: 404, text: "No trigger wants the event, so nobody can answer it" },
   NOT_FOUND: { status: 404, text: "No such thing" },
   METHOD_NOT_ALLOWED: { status: 405, text: "The method is not allowed here" },
   CONFLICT: { status: 409, text: "The object was changed by someone else" },
   ALREADY_EXISTS: { status: 409, text: "The name is taken" },
+  REQUEST_CONFLICT: { status: 409, text: "The event is stored already, by a sender who did not wait for its reply" },
   HISTORY_EXPIRED: { status: 410, text: "The resourceVersion is older than the kept history" },
   EVENT_TOO_LARGE: { status: 413, text: "The event is larger than the mesh accepts" },
   FORMAT_UNSUPPORTED: { status: 415, text: "The event format is not supported" },
   OBJECT_INVALID: { status: 422, text: "The object breaks the rules of its kind" },
   HEADERS_TOO_LARGE: { status: 431, text: "The attributes are larger than the mesh accepts" },
+  REPLY_DEAD: { status: 502, text: "The event could not be delivered, so nobody answers it" },
   OVERLOADED: { status: 503, text: "The mesh cannot take more right now" },
   STORAGE_UNAVAILABLE: { status: 503, text: "The event could not be stored right now" },
   STORE_UNAVAILABLE: { status: 503, text: "The resources cannot be reached right now" },
   FUNCTION_UNAVAILABLE: { status: 503, text: "The function cannot be started right now" },
+  REPLY_TIMEOUT: { status: 504, text: "No reply came in time; the event is stored and stays in the mesh" },
   NATS_NOT_FOUND: { status: 500, text: "No usable NATS server was found" },
   NATS_TOO_OLD: { status: 500, text: "The NATS server is too old" },
   NATS_UNREACHABLE: { status: 503, text: "The NATS server cannot be used" },

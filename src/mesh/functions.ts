@@ -1,7 +1,12 @@
 /** Adapter: the function host as the control plane and the dispatcher each want to see it. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { FunctionHost as ControlHost, FunctionRevision, ServiceKey } from "./control/function-host.ts";
+import type {
+  FunctionHost as ControlHost,
+  FunctionRevision,
+  RevisionOutcome,
+  ServiceKey,
+} from "./control/function-host.ts";
 import type { Capacity } from "./dispatch/capacity.ts";
 import type { FunctionHost } from "./host/host.ts";
 
@@ -23,13 +28,7 @@ export function hostForControl(
   return {
     async applyRevision(revision: FunctionRevision) {
       const file = bundleFile(bundleDir, revision.bundle);
-      if (!existsSync(file)) {
-        return {
-          kind: "failed",
-          reason: "ContainerMissing",
-          message: `The code ${revision.bundle} is not on this machine; put the function's file back or deploy again`,
-        };
-      }
+      if (!existsSync(file)) return codeMissing(revision);
       const result = await host.applyRevision({ ...revision, file, root: rootOf(revision.bundle) });
       return result.ready
         ? { kind: "ready" }
@@ -42,6 +41,30 @@ export function hostForControl(
     touch(service) {
       for (const listener of listeners) listener(service);
     },
+  };
+}
+
+/** For a process that runs no functions: all it can say of a revision is whether its code is there. */
+export function hostOfNone({ bundleDir }: { bundleDir: string }): HostAdapter {
+  const listeners = new Set<(service: ServiceKey) => void>();
+  return {
+    async applyRevision(revision) {
+      return existsSync(bundleFile(bundleDir, revision.bundle)) ? { kind: "ready" } : codeMissing(revision);
+    },
+    setTraffic() {},
+    async remove() {},
+    onChange: (listener) => void listeners.add(listener),
+    touch(service) {
+      for (const listener of listeners) listener(service);
+    },
+  };
+}
+
+function codeMissing({ bundle }: FunctionRevision): RevisionOutcome {
+  return {
+    kind: "failed",
+    reason: "ContainerMissing",
+    message: `The code ${bundle} is not on this machine; put the function's file back or deploy again`,
   };
 }
 

@@ -2,13 +2,19 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { runCli } from "./cli/cli.ts";
+import { systemClock } from "./clock.ts";
+
+/** Signals this close together are one: npm passes on the Ctrl-C that the terminal has sent already. */
+const oneRequestMs = 500;
 
 const stop = new AbortController();
-let signals = 0;
+let askedAtMs: number | undefined;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
+    const nowMs = systemClock.monotonic();
+    askedAtMs ??= nowMs;
     // Asked twice: whoever asks does not want to wait for the drain.
-    if (++signals > 1) process.exit(130);
+    if (nowMs - askedAtMs > oneRequestMs) process.exit(130);
     stop.abort();
   });
 }

@@ -9,6 +9,7 @@
  *   host/     functions, from zero up              console/  what people and tools ask
  */
 import { mkdir } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { type Clock, rfc3339 } from "./clock.ts";
@@ -21,6 +22,7 @@ import type { DataPlane } from "./control/data-plane.ts";
 import { FunctionServices } from "./control/function-services.ts";
 import { parseManifest } from "./control/manifests.ts";
 import { type ManifestWatch, watchManifests } from "./control/watch.ts";
+import { ByteBudget } from "./dispatch/byte-budget.ts";
 import { Caller } from "./dispatch/call.ts";
 import { DeadLetters } from "./dispatch/dead-letter.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
@@ -38,6 +40,10 @@ import type { LogLine } from "./host/instance.ts";
 import { watchFunctions } from "./host/watch.ts";
 import { isPassedOn, noteUnmatched } from "./ingress/accept.ts";
 import { createIngress } from "./ingress/app.ts";
+import { Holders } from "./ingress/holders.ts";
+import { NatsRequests } from "./ingress/nats-requests.ts";
+import type { WaitBounds } from "./ingress/preference.ts";
+import type { RequestParts } from "./ingress/request.ts";
 import { Counters } from "./journal/counters.ts";
 import { JournalReader } from "./journal/reader.ts";
 import type { JournalRecord } from "./journal/record.ts";
@@ -48,6 +54,8 @@ import type { Log } from "./log.ts";
 import { connectNats, type MeshConnection } from "./nats/connection.ts";
 import { openDataDir } from "./nats/data-dir.ts";
 import { type NatsServer, startNats } from "./nats/launcher.ts";
+import { Requester } from "./reply/requester.ts";
+import { Responder } from "./reply/responder.ts";
 import { admitObject } from "./resources/admission.ts";
 import { authoredKinds, BROKER, findKind, SERVICE, TRIGGER } from "./resources/kinds.ts";
 import type { KindId, KubeObject, StoredObject } from "./resources/meta.ts";
@@ -55,7 +63,10 @@ import { brokerNameOf, triggerSchema } from "./resources/trigger.ts";
 import { RouteTable } from "./routes/table.ts";
 import { openNatsKvStore } from "./store/natskv.ts";
 import type { Store } from "./store/store.ts";
+import { ackWaitMs } from "./stream/consumer.ts";
 import { EventStore } from "./stream/event-store.ts";
+import { Leases } from "./stream/lease.ts";
+import { outboxOf } from "./stream/outbox.ts";
 import { Provisioner } from "./stream/provision.ts";
 import { Publisher } from "./stream/publish.ts";
 import { resourceBucket } from "./stream/subjects.ts";
@@ -91,6 +102,8 @@ export interface Mesh extends Closeable {
 
 const journalAgeMs = 24 * 3_600_000;
 const journalBytesMax = 64 * 1024 * 1024;
+/** A server that takes longer to answer a ping is not one to send events to. */
+const natsSilenceMs = 1000;
 /** What the largest event leaves of max_payload for headers. */
 const headerReserveBytes = 64 * 1024;
 const defaultNamespace = "default";
@@ -125,11 +138,13 @@ class Starting {
   #connection: MeshConnection | undefined;
   #jsm: JetStreamManager | undefined;
   #counters: Counters | undefined;
+  #publisher: Publisher | undefined;
   #deadLetters: DeadLetters | undefined;
   #dispatcher: Dispatcher | undefined;
   #host: FunctionHost | undefined;
   #gateway: Gateway = () => false;
   #store: Store | undefined;
+  #waiting: Pick<RequestParts, "requester" | "holders"> | undefined;
   #eventStore: EventStore | undefined;
   #journal: JournalWriter | undefined;
   #manifests: ManifestWatch | undefined;
@@ -153,6 +168,7 @@ class Starting {
     this.#startDispatch(connection, parts, host);
     const control = this.#startControl(store, { host: adapter, eventsUrl, provisioner: parts.provisioner });
     await this.#applyWhatIsThere({ store, control, adapter, bundleDir });
+    this.#startNatsRequests(connection);
     this.#phase = "ready";
     this.#closing.defer("acceptance", () => {
       this.#phase = "draining";
@@ -206,6 +222,7 @@ class Starting {
       await connectNats(nats.target, { name: "weft", clock, log }),
     );
     this.#connection = connection;
+    this.#closing.defer("outbox", () => outboxOf(connection.nc).flush());
     this.#jsm = await jetstreamManager(connection.nc, { checkAPI: false });
     return { nats, connection, jsm: this.#jsm };
   }
@@ -213,6 +230,7 @@ class Starting {
   async #openPlanes(connection: MeshConnection, jsm: JetStreamManager): Promise<PlaneParts> {
     const { config, clock, log } = this.#options;
     const publisher = this.#closing.use("publisher", new Publisher(connection.nc, clock));
+    this.#publisher = publisher;
     connection.onDisconnect(() => publisher.setConnected(false));
     connection.onReconnect(() => publisher.setConnected(true));
     const provisioner = new Provisioner(jsm, {
@@ -229,10 +247,26 @@ class Starting {
     this.#journal = journal;
     this.#deadLetters = new DeadLetters({ jsm, publisher, clock });
     this.#eventStore = new EventStore({ publisher, nc: connection.nc, clock });
+    const leases = await Leases.open(connection.nc, {
+      clock,
+      log,
+      replicas: config.replicas,
+      owner: `${hostname()} ${process.pid}`,
+    });
+    const { nc } = connection;
+    const requester = this.#closing.use(
+      "requester",
+      new Requester({ nc, jsm, publisher, clock, log, waitersMax: config.requestsMax }),
+    );
+    connection.onReconnect(() => requester.restart());
+    const journalReader = new JournalReader({ jsm, clock });
+    this.#waiting = { requester, holders: new Holders({ table: this.#table, jsm, journalReader }) };
     return {
       provisioner,
+      leases,
+      responder: new Responder({ nc, jsm, publisher }),
       journal,
-      journalReader: new JournalReader({ jsm, clock }),
+      journalReader,
       counters: this.#counters,
       deadLetters: this.#deadLetters,
       store: this.#eventStore,
@@ -274,7 +308,14 @@ class Starting {
     this.#closing.defer("function host", () => host.close({ deadlineMs: config.drain }));
     this.#host = host;
     this.#gateway = createGateway({ host, clock });
-    return { adapter: hostForControl(host, { bundleDir, rootOf: (digest) => this.#roots.get(digest) ?? resolve(config.functions) }), host, bundleDir };
+    return {
+      adapter: hostForControl(host, {
+        bundleDir,
+        rootOf: (digest) => this.#roots.get(digest) ?? resolve(config.functions),
+      }),
+      host,
+      bundleDir,
+    };
   }
 
   #startDispatch(connection: MeshConnection, parts: PlaneParts, host: FunctionHost): void {
@@ -295,6 +336,10 @@ class Starting {
     });
     const dispatcher = new Dispatcher({
       nc,
+      jsm: present(this.#jsm),
+      leases: parts.leases,
+      budget: new ByteBudget(),
+      ackWaitMs,
       clock,
       log,
       caller,
@@ -422,6 +467,8 @@ class Starting {
       now: () => rfc3339(clock.now()),
       onUnmatched: (uid) => this.#counters?.add(uid, "unmatched"),
       log,
+      requests: () => this.#requestParts(),
+      waits: this.#waits(),
       limits: () => ({ eventBytesMax: this.#eventBytesMax() }),
       gateway: (request, response) => this.#gateway(request, response),
       refusal: () => this.#refusal(),
@@ -431,6 +478,25 @@ class Starting {
     return listen({ fetch: app.fetch, host: config.host, port: config.port, flag: "--port", clock }).then(
       (listener) => this.#closing.use("events port", listener),
     );
+  }
+
+  #requestParts(): RequestParts {
+    const journal = present(this.#journal);
+    const store = present(this.#eventStore);
+    return { ...this.#unmatchedParts(journal), store, ...present(this.#waiting) };
+  }
+
+  #waits(): WaitBounds {
+    const { requestWait, requestWaitMax } = this.#options.config;
+    return { defaultMs: requestWait, maxMs: requestWaitMax };
+  }
+
+  /** Requests of NATS clients are taken once the mesh is ready. */
+  #startNatsRequests({ nc }: MeshConnection): void {
+    const { log } = this.#options;
+    const refusal = () => this.#refusal();
+    const parts = { ...this.#requestParts(), nc, log, waits: this.#waits(), refusal };
+    this.#closing.use("requests over NATS", new NatsRequests(parts));
   }
 
   async #listenConsole(): Promise<Listener> {
@@ -454,9 +520,21 @@ class Starting {
       inFlight: (uid) => this.#dispatcher?.inFlight(uid) ?? 0,
       functions: () => this.#functions(),
       rejected: () => this.#rejected(),
-      jsm: () => this.#jsm,
+      natsTrouble: () => this.#natsTrouble(),
+      jsm: () => (this.#connection?.isConnected() ? this.#jsm : undefined),
       counters: () => this.#counters,
+      clock,
+      triggersOf: ({ namespace, name }) =>
+        this.#table.routes.triggers.filter((each) => each.namespace === namespace && each.broker === name),
       deadLetters: () => this.#deadLetters,
+      triggerDesk: () => ({
+        store: present(this.#store),
+        table: this.#table,
+        jsm: present(this.#jsm),
+        publisher: present(this.#publisher),
+        clock,
+        isPassedOn,
+      }),
       triggerUid: (namespace, name) => this.#store?.get(TRIGGER, { namespace, name })?.metadata.uid,
       follow: (onRecord) => {
         this.#followers.add(onRecord);
@@ -525,6 +603,22 @@ class Starting {
     return undefined;
   }
 
+  /** A frozen server keeps its connections: only an answer proves it alive. */
+  async #natsTrouble(): Promise<string | undefined> {
+    const { clock } = this.#options;
+    const waiting = new AbortController();
+    const silent = clock.sleep(natsSilenceMs, waiting.signal).then(() => "NATS does not answer");
+    const alive = present(this.#connection)
+      .nc.flush()
+      .then(
+        () => undefined,
+        (error: unknown) => messageOf(error),
+      );
+    const trouble = await Promise.race([alive, silent]);
+    waiting.abort();
+    return trouble;
+  }
+
   #refusal(): MeshError | undefined {
     const reason = this.#notReady();
     return reason === undefined
@@ -545,6 +639,8 @@ class Starting {
 
 interface PlaneParts {
   readonly provisioner: Provisioner;
+  readonly responder: Responder;
+  readonly leases: Leases;
   readonly journal: JournalWriter;
   readonly journalReader: JournalReader;
   readonly counters: Counters;

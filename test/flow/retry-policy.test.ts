@@ -89,15 +89,16 @@ describe("status", () => {
 });
 
 describe("no answer", () => {
-  const cases: readonly [string, Act, RegExp][] = [
-    ["a hanging subscriber", "hang", /^Timeout: no answer within 200 ms/],
-    ["an answer that never ends", { status: 200, body: "so far", unfinished: true }, /^Timeout/],
-    ["a cut connection", "reset", /^ConnectionReset/],
+  const timeout = "PT0.2S";
+  const cases: readonly [string, Act, object, RegExp][] = [
+    ["a hanging subscriber", "hang", { timeout }, /^Timeout: no answer within 200 ms/],
+    ["an answer that never ends", { status: 200, body: "so far", unfinished: true }, { timeout }, /^Timeout/],
+    ["a cut connection", "reset", {}, /^ConnectionReset/],
   ];
-  test.concurrent.each(cases)("%s is a failed attempt and retried", async (what, act, error) => {
+  test.concurrent.each(cases)("%s is a failed attempt and retried", async (what, act, more, error) => {
     const name = `no-answer-${what.replaceAll(" ", "-")}`;
     const { received, dead } = await deliver(name, {
-      delivery: { retry: 1, timeout: "PT0.2S", ...soon },
+      delivery: { retry: 1, ...soon, ...more },
       script: [act],
     });
     expect({ attempts: received.length, dead }).toEqual({ attempts: 2, dead: 1 });

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { connectClient, type ServerOptions } from "./client.ts";
 import type { CliContext, ExitCode } from "./context.ts";
+import { readStdin } from "./stdin.ts";
 
 const resultSchema = z.object({
   applied: z.array(
@@ -20,7 +21,7 @@ export async function runApply(
   const client = await connectClient(options, context);
   let failed = false;
   for (const file of options.filename) {
-    const text = file === "-" ? await readAll(context) : await readFile(file, "utf8");
+    const text = file === "-" ? await readStdin(context) : await readFile(file, "utf8");
     const answer = await client.json("/weft/v1/apply", { method: "POST", body: text });
     const { applied, rejected } = resultSchema.parse(answer);
     failed ||= rejected.length > 0;
@@ -36,10 +37,4 @@ export async function runApply(
     }
   }
   return failed ? 1 : 0;
-}
-
-async function readAll({ stdin }: CliContext): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stdin) chunks.push(Buffer.from(chunk));
-  return Buffer.concat(chunks).toString("utf8");
 }

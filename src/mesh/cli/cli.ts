@@ -44,6 +44,7 @@ function buildProgram(context: CliContext, report: Report): Command {
   addObjects(program, context, report);
   addEvents(program, context, report);
   addDead(program, context, report);
+  addTriggers(program, context, report);
   addTools(program, context, report);
   return program;
 }
@@ -109,6 +110,16 @@ function addEvents(program: Command, context: CliContext, report: Report): void 
   withServer(program.command("tail").description("follow what happens to events")).action(async (options) =>
     report(await (await import("./tail.ts")).runTail(options, context)),
   );
+  withServer(
+    program
+      .command("why")
+      .description("who wants an event and why, and where it is now")
+      .argument("<event-id>"),
+  )
+    .option("-n, --namespace <namespace>", "only this namespace")
+    .option("-b, --broker <broker>", "only this broker")
+    .option("-s, --source <source>", "only an event of this source")
+    .action(async (id, options) => report(await (await import("./why.ts")).runWhy(id, options, context)));
   withServer(program.command("status").description("the mesh at a glance")).action(async (options) =>
     report(await (await import("./status.ts")).runStatus(options, context)),
   );
@@ -122,16 +133,49 @@ function addDead(program: Command, context: CliContext, report: Report): void {
   withServer(dead.command("show").description("one, with every attempt").argument("<id>")).action(
     async (id, options) => report(await (await import("./dead.ts")).runDeadShow(id, options, context)),
   );
-  withLetters(dead.command("redrive").description("send them to their trigger again").argument("[id...]"))
-    .option("--all", "all that are listed")
+  withChosen(dead.command("redrive").description("send them to their trigger again"))
+    .option(
+      "--edit [file]",
+      "send an edited event: opens $EDITOR, or reads the file (- for stdin); one id only",
+    )
     .action(async (ids, options) =>
       report(await (await import("./dead.ts")).runDeadRedrive(ids, options, context)),
     );
-  withLetters(dead.command("discard").description("delete them").argument("[id...]"))
-    .option("--all", "all that are listed")
-    .action(async (ids, options) =>
-      report(await (await import("./dead.ts")).runDeadDiscard(ids, options, context)),
+  withChosen(dead.command("discard").description("delete them")).action(async (ids, options) =>
+    report(await (await import("./dead.ts")).runDeadDiscard(ids, options, context)),
+  );
+}
+
+function addTriggers(program: Command, context: CliContext, report: Report): void {
+  for (const verb of ["pause", "resume"] as const) {
+    const text = verb === "pause" ? "let a trigger's events wait" : "deliver a paused trigger's events again";
+    withTrigger(program.command(verb).description(text)).action(async (trigger, options) =>
+      report(await (await import("./trigger.ts")).runPause(trigger, { ...options, verb }, context)),
     );
+  }
+  withTrigger(
+    program.command("rewind").description("deliver everything again from a place on, in the usual way"),
+  )
+    .requiredOption("--to <place>", "first, seq:N, time:T or since:PT1H")
+    .action(async (trigger, options) =>
+      report(await (await import("./trigger.ts")).runRewind(trigger, options, context)),
+    );
+  withTrigger(program.command("replay").description("deliver past events again, to this trigger only"))
+    .requiredOption("--from <place>", "first, a sequence, a time, or since:PT1H")
+    .option("--to <place>", "the last sequence or time (default: what is stored now)")
+    .option("--rate <rate>", "at most so many, e.g. 10/s")
+    .option("--dry-run", "only say which events it would be")
+    .action(async (trigger, options) =>
+      report(await (await import("./trigger.ts")).runReplay(trigger, options, context)),
+    );
+}
+
+function withTrigger(command: Command): Command {
+  return withServer(command.argument("<trigger>")).option(
+    "-n, --namespace <namespace>",
+    "its namespace",
+    "default",
+  );
 }
 
 function addTools(program: Command, context: CliContext, report: Report): void {
@@ -178,7 +222,17 @@ function withLetters(command: Command): Command {
   return withServer(command)
     .option("-n, --namespace <namespace>", "only this namespace")
     .option("-b, --broker <broker>", "only this broker")
-    .option("-t, --trigger <trigger>", "only this trigger");
+    .option("-t, --trigger <trigger>", "only this trigger")
+    .option("--type <type>", "only events of this type")
+    .option("--reason <reason>", "only those that died of this, e.g. RetriesExhausted")
+    .option("--since <time>", "only those since a time (RFC 3339) or of the last, e.g. PT1H");
+}
+
+function withChosen(command: Command): Command {
+  return withLetters(command.argument("[id...]"))
+    .option("--all", "all that `dead list` lists with the same filters")
+    .option("--rate <rate>", "at most so many, e.g. 10/s")
+    .option("--dry-run", "only say which it would be");
 }
 
 function collect(value: string, before: readonly string[] | undefined): string[] {

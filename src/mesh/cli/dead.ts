@@ -1,7 +1,14 @@
 /** `weft dead list|show|redrive|discard`: dead letters, with what was tried. */
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import { z } from "zod";
+import { systemClock } from "../clock.ts";
+import { decodeJson } from "../event/json.ts";
 import { type Client, connectClient, type ServerOptions } from "./client.ts";
 import type { CliContext, ExitCode } from "./context.ts";
+import { editText } from "./editor.ts";
+import { paced, parseRate } from "./rate.ts";
+import { readStdin } from "./stdin.ts";
 import { formatTable } from "./table.ts";
 
 const attemptSchema = z.looseObject({
@@ -29,8 +36,21 @@ export interface DeadOptions extends ServerOptions {
   readonly namespace?: string;
   readonly broker?: string;
   readonly trigger?: string;
-  readonly all?: boolean;
+  readonly type?: string;
+  readonly reason?: string;
+  readonly since?: string;
   readonly json?: boolean;
+}
+
+export interface ChosenOptions extends DeadOptions {
+  readonly all?: boolean;
+  readonly rate?: string;
+  readonly dryRun?: boolean;
+}
+
+export interface RedriveOptions extends ChosenOptions {
+  /** A file, `-` for stdin, or true for the editor. */
+  readonly edit?: string | boolean;
 }
 
 export async function runDeadList(options: DeadOptions, context: CliContext): Promise<ExitCode> {
@@ -70,9 +90,10 @@ export async function runDeadShow(id: string, options: DeadOptions, context: Cli
 
 export async function runDeadRedrive(
   ids: readonly string[],
-  options: DeadOptions,
+  options: RedriveOptions,
   context: CliContext,
 ): Promise<ExitCode> {
+  if (options.edit !== undefined) return redriveEdited(ids, options, context);
   return each({ ids, options, context, verb: "redriven" }, (client, id) =>
     client.json(`/weft/v1/dead-letters/${encodeURIComponent(id)}/redrive`, { method: "POST" }),
   );
@@ -80,7 +101,7 @@ export async function runDeadRedrive(
 
 export async function runDeadDiscard(
   ids: readonly string[],
-  options: DeadOptions,
+  options: ChosenOptions,
   context: CliContext,
 ): Promise<ExitCode> {
   return each({ ids, options, context, verb: "discarded" }, (client, id) =>
@@ -88,9 +109,50 @@ export async function runDeadDiscard(
   );
 }
 
+async function redriveEdited(
+  ids: readonly string[],
+  options: RedriveOptions,
+  context: CliContext,
+): Promise<ExitCode> {
+  // `--edit ID`: what follows the option was meant as the id.
+  const isId = ids.length === 0 && typeof options.edit === "string" && options.edit !== "-";
+  const [id, ...more] = isId ? [`${options.edit}`] : ids;
+  if (id === undefined || more.length > 0 || options.all) {
+    context.err("--edit changes one event: name one dead letter by its id\n");
+    return 2;
+  }
+  const client = await connectClient(options, context);
+  const path = `/weft/v1/dead-letters/${encodeURIComponent(id)}`;
+  const edited = await editedEvent(isId ? true : options.edit, { path, client, context });
+  if (edited.trim() === "") {
+    context.err("Nothing was sent: the edited event is empty\n");
+    return 1;
+  }
+  // The mesh refuses what is no event; checked here too, so that a dry run says the same.
+  decodeJson(Buffer.from(edited.trim()));
+  if (options.dryRun) return announce({ id, options, context });
+  const answer = await client.json(`${path}/redrive`, {
+    method: "POST",
+    headers: { "content-type": "application/cloudevents+json" },
+    body: edited.trim(),
+  });
+  context.out(options.json ? `${JSON.stringify(answer)}\n` : `redriven ${id}, edited\n`);
+  return 0;
+}
+
+async function editedEvent(
+  edit: RedriveOptions["edit"],
+  { path, client, context }: { path: string; client: Client; context: CliContext },
+): Promise<string> {
+  if (edit === "-") return readStdin(context);
+  if (typeof edit === "string") return readFile(resolve(context.workingDirectory, edit), "utf8");
+  const { event } = letterSchema.parse(await client.json(path));
+  return editText(`${JSON.stringify(event, null, 2)}\n`, { name: "event.json", context });
+}
+
 interface Each {
   readonly ids: readonly string[];
-  readonly options: DeadOptions;
+  readonly options: ChosenOptions;
   readonly context: CliContext;
   readonly verb: string;
 }
@@ -99,25 +161,37 @@ async function each(
   { ids, options, context, verb }: Each,
   act: (client: Client, id: string) => Promise<unknown>,
 ): Promise<ExitCode> {
+  const perSecond = parseRate(options.rate);
   const client = await connectClient(options, context);
   const chosen = options.all ? (await listAll(client, options)).map(({ id }) => id) : ids;
   if (chosen.length === 0 && !options.all) {
     context.err("Name dead letters by id (see `weft dead list`), or say --all\n");
     return 2;
   }
-  for (const id of chosen) {
+  for await (const id of paced(chosen, { perSecond, clock: systemClock, stop: context.stop })) {
+    if (options.dryRun) {
+      announce({ id, options, context });
+      continue;
+    }
     const answer = await act(client, id);
     context.out(options.json ? `${JSON.stringify(answer)}\n` : `${verb} ${id}\n`);
   }
+  return context.stop.aborted ? 1 : 0;
+}
+
+function announce({ id, options, context }: Pick<Each, "options" | "context"> & { id: string }): ExitCode {
+  context.out(options.json ? `${JSON.stringify({ id, dryRun: true })}\n` : `would take ${id}\n`);
   return 0;
 }
 
-async function listAll(client: Client, { namespace, broker, trigger }: DeadOptions): Promise<Letter[]> {
+async function listAll(client: Client, options: DeadOptions): Promise<Letter[]> {
+  const { namespace, broker, trigger, type, reason, since } = options;
   const letters: Letter[] = [];
   let next: string | undefined;
   do {
     const query = new URLSearchParams();
-    for (const [name, value] of Object.entries({ namespace, broker, trigger, continue: next })) {
+    const asked = { namespace, broker, trigger, type, reason, since, continue: next };
+    for (const [name, value] of Object.entries(asked)) {
       if (value !== undefined) query.set(name, value);
     }
     const page = pageSchema.parse(await client.json(`/weft/v1/dead-letters?${query}`));

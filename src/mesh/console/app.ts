@@ -5,12 +5,13 @@
 import { Hono } from "hono";
 import { stream } from "hono/streaming";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import type { DeadLetters } from "../dispatch/dead-letter.ts";
 import { MeshError, messageOf } from "../errors.ts";
 import type { JournalRecord } from "../journal/record.ts";
 import type { Log } from "../log.ts";
-import { deadLetterQuerySchema, listDeadLetters, toJson } from "./dead-letters.ts";
-import { describeStatus, type Rejected, type StatusParts } from "./status.ts";
+import { type DeadLetterParts, mountDeadLetters } from "./dead-letters.ts";
+import { type Rejected, type StatusParts, StatusReader } from "./status.ts";
+import { mountTriggers, type TriggerDesk } from "./triggers.ts";
+import { mountWhy, type WhyParts } from "./why.ts";
 
 export interface AppliedObject {
   readonly kind: string;
@@ -19,14 +20,16 @@ export interface AppliedObject {
   readonly result: "created" | "configured" | "unchanged" | "deleted";
 }
 
-export interface ConsoleParts extends StatusParts {
+export interface ConsoleParts extends StatusParts, DeadLetterParts, WhyParts {
   readonly log: Log;
   /** Where events go in. */
   readonly eventsUrl: () => string;
   /** Why the mesh is not ready; undefined when it is. */
   readonly notReady: () => string | undefined;
-  readonly deadLetters: () => DeadLetters | undefined;
-  readonly triggerUid: (namespace: string, name: string) => string | undefined;
+  /** Asks NATS for a sign of life; why it is not there, or undefined. */
+  readonly natsTrouble: () => Promise<string | undefined>;
+  /** Throws while the mesh is still starting. */
+  readonly triggerDesk: () => TriggerDesk;
   readonly follow: (onRecord: (record: JournalRecord) => void) => { close(): void };
   readonly apply: (
     yaml: string,
@@ -40,6 +43,7 @@ const followBacklogMax = 10_000;
 
 export function createConsole(parts: ConsoleParts): Hono {
   const app = new Hono();
+  const status = new StatusReader(parts);
   app.onError((error, c) => {
     const refusal =
       error instanceof MeshError ? error : new MeshError("STORAGE_UNAVAILABLE", { found: messageOf(error) });
@@ -49,41 +53,16 @@ export function createConsole(parts: ConsoleParts): Hono {
   app.notFound((c) => c.json(new MeshError("NOT_FOUND", { found: c.req.path }).toProblem(), 404));
 
   app.get("/healthz", (c) => c.text("ok\n"));
-  app.get("/readyz", (c) => {
-    const reason = parts.notReady();
+  app.get("/readyz", async (c) => {
+    const reason = parts.notReady() ?? (await parts.natsTrouble());
     return reason === undefined ? c.text("ok\n") : c.text(`${reason}\n`, 503);
   });
   app.get("/weft/v1/endpoints", (c) => c.json({ events: parts.eventsUrl() }));
-  app.get("/weft/v1/status", async (c) => c.json(await describeStatus(parts)));
+  app.get("/weft/v1/status", async (c) => c.json(await status.read()));
 
-  app.get("/weft/v1/dead-letters", async (c) => {
-    const query = deadLetterQuerySchema.safeParse(c.req.query());
-    if (!query.success) {
-      const issue = query.error.issues[0];
-      throw new MeshError("REQUEST_INVALID", {
-        field: issue?.path.join(".") ?? "query",
-        found: issue?.message ?? "an unreadable query",
-      });
-    }
-    return c.json(await listDeadLetters(deadLetters(parts), parts.brokers(), query.data));
-  });
-  app.get("/weft/v1/dead-letters/:id", async (c) =>
-    c.json(toJson(await deadLetters(parts).get(c.req.param("id")))),
-  );
-  app.post("/weft/v1/dead-letters/:id/redrive", async (c) => {
-    const letter = await deadLetters(parts).redrive(c.req.param("id"), ({ namespace, trigger }) =>
-      parts.triggerUid(namespace, trigger),
-    );
-    return c.json(
-      { id: letter.id, namespace: letter.namespace, trigger: letter.trigger, redriven: true },
-      202,
-    );
-  });
-  app.delete("/weft/v1/dead-letters/:id", async (c) => {
-    const letter = await deadLetters(parts).get(c.req.param("id"));
-    await deadLetters(parts).discard(letter.id);
-    return c.json({ id: letter.id, discarded: true });
-  });
+  mountDeadLetters(app, parts);
+  mountTriggers(app, parts.triggerDesk);
+  mountWhy(app, parts);
 
   app.post("/weft/v1/apply", async (c) => {
     const length = Number(c.req.header("content-length") ?? 0);
@@ -111,12 +90,6 @@ export function createConsole(parts: ConsoleParts): Hono {
     return stream(c, (out) => follow(parts, out));
   });
   return app;
-}
-
-function deadLetters(parts: ConsoleParts): DeadLetters {
-  const store = parts.deadLetters();
-  if (store !== undefined) return store;
-  throw new MeshError("STORAGE_UNAVAILABLE", { found: "the mesh is still starting" });
 }
 
 /** A slow follower misses records rather than hold them in our memory. */

@@ -1,8 +1,10 @@
 /** What `/weft/v1/status` says (DESIGN §10): put together from what each part knows. */
 import type { JetStreamManager } from "@nats-io/jetstream";
+import type { Clock } from "../clock.ts";
 import type { Counters } from "../journal/counters.ts";
 import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
 import { consumerInfo } from "../stream/consumer.ts";
+import { countDelayed } from "../stream/delayed.ts";
 import { ignoring } from "../stream/stream.ts";
 import { eventStream, redriveStream } from "../stream/subjects.ts";
 
@@ -31,6 +33,7 @@ export interface FunctionSummary {
 }
 
 export interface StatusParts {
+  readonly clock: Clock;
   readonly version: string;
   readonly pid: number;
   readonly ready: () => boolean;
@@ -41,6 +44,7 @@ export interface StatusParts {
   readonly inFlight: (uid: string) => number;
   readonly functions: () => readonly FunctionSummary[];
   readonly rejected: () => readonly Rejected[];
+  /** undefined while NATS is not connected. */
   readonly jsm: () => JetStreamManager | undefined;
   readonly counters: () => Counters | undefined;
 }
@@ -48,66 +52,131 @@ export interface StatusParts {
 const streamNotFound = 10059;
 const triggerCounters = ["delivered", "filtered", "retried", "dead"] as const;
 
-export async function describeStatus(parts: StatusParts): Promise<Record<string, unknown>> {
+/** What NATS knows, by uid of the broker or trigger. */
+interface Figures {
+  readonly brokers: ReadonlyMap<
+    string,
+    { events: number; bytes: number; delayed: number; unmatched: number }
+  >;
+  readonly triggers: ReadonlyMap<string, { owed: number } & Record<(typeof triggerCounters)[number], number>>;
+}
+
+/** NATS that does not answer must not keep the rest of the status from whoever looks for the reason. */
+const figuresWaitMs = 1500;
+
+export class StatusReader {
+  readonly #parts: StatusParts;
+  #last: Figures = { brokers: new Map(), triggers: new Map() };
+
+  constructor(parts: StatusParts) {
+    this.#parts = parts;
+  }
+
+  /** Figures of NATS are the last known while it does not answer. */
+  async read(): Promise<Record<string, unknown>> {
+    const { version, pid, ready, nats, functions, rejected, brokers, triggers, inFlight } = this.#parts;
+    const listed = { brokers: brokers(), triggers: triggers() };
+    const figures = await this.#figures(listed);
+    return {
+      version,
+      pid,
+      ready: ready(),
+      nats: nats(),
+      brokers: listed.brokers.map(({ namespace, name, uid }) => ({
+        namespace,
+        name,
+        ...(figures.brokers.get(uid) ?? { events: 0, bytes: 0, delayed: 0, unmatched: 0 }),
+      })),
+      triggers: listed.triggers.map((trigger) => {
+        const { owed, ...counted } = figures.triggers.get(trigger.uid) ?? nothingCounted;
+        const running = inFlight(trigger.uid);
+        return {
+          namespace: trigger.namespace,
+          name: trigger.name,
+          ready: trigger.ready,
+          reason: trigger.reason,
+          pending: Math.max(0, owed - running),
+          inFlight: running,
+          ...counted,
+        };
+      }),
+      functions: functions(),
+      rejected: rejected(),
+    };
+  }
+
+  async #figures(listed: Listed): Promise<Figures> {
+    const waiting = new AbortController();
+    const late = this.#parts.clock.sleep(figuresWaitMs, waiting.signal).then(() => undefined);
+    const found = await Promise.race([readFigures(this.#parts, listed).catch(() => undefined), late]);
+    waiting.abort();
+    if (found !== undefined) this.#last = found;
+    return this.#last;
+  }
+}
+
+interface Listed {
+  readonly brokers: readonly BrokerRoute[];
+  readonly triggers: readonly TriggerCondition[];
+}
+
+const nothingCounted = { owed: 0, delivered: 0, filtered: 0, retried: 0, dead: 0 };
+
+/** undefined while there is no connection. */
+async function readFigures(parts: StatusParts, { brokers, triggers }: Listed): Promise<Figures | undefined> {
   const jsm = parts.jsm();
   const counters = parts.counters();
-  const brokers = parts.brokers();
-  const triggers = parts.triggers();
-  const [brokerTotals, triggerTotals, streams, backlogs] = await Promise.all([
-    counters?.read(
+  if (jsm === undefined || counters === undefined) return undefined;
+  const [brokerTotals, triggerTotals, streams, delayed, owed] = await Promise.all([
+    counters.read(
       brokers.map(({ uid }) => uid),
       ["unmatched"],
     ),
-    counters?.read(
+    counters.read(
       triggers.map(({ uid }) => uid),
       triggerCounters,
     ),
     Promise.all(brokers.map((broker) => streamSize(jsm, broker))),
+    Promise.all(brokers.map((broker) => countDelayed(jsm, broker))),
     Promise.all(triggers.map((trigger) => backlog(jsm, trigger))),
   ]);
   return {
-    version: parts.version,
-    pid: parts.pid,
-    ready: parts.ready(),
-    nats: parts.nats(),
-    brokers: brokers.map(({ namespace, name, uid }, i) => ({
-      namespace,
-      name,
-      events: streams[i]?.events ?? 0,
-      bytes: streams[i]?.bytes ?? 0,
-      unmatched: brokerTotals?.of(uid, "unmatched") ?? 0,
-    })),
-    triggers: triggers.map(({ namespace, name, uid, ready, reason }, i) => {
-      const inFlight = parts.inFlight(uid);
-      return {
-        namespace,
-        name,
-        ready,
-        reason,
-        pending: Math.max(0, (backlogs[i] ?? 0) - inFlight),
-        inFlight,
-        ...Object.fromEntries(triggerCounters.map((name) => [name, triggerTotals?.of(uid, name) ?? 0])),
-      };
-    }),
-    functions: parts.functions(),
-    rejected: parts.rejected(),
+    brokers: new Map(
+      brokers.map(({ uid }, i) => [
+        uid,
+        {
+          events: streams[i]?.events ?? 0,
+          bytes: streams[i]?.bytes ?? 0,
+          unmatched: brokerTotals.of(uid, "unmatched"),
+          delayed: delayed[i] ?? 0,
+        },
+      ]),
+    ),
+    triggers: new Map(
+      triggers.map(({ uid }, i) => [
+        uid,
+        {
+          owed: owed[i] ?? 0,
+          delivered: triggerTotals.of(uid, "delivered"),
+          filtered: triggerTotals.of(uid, "filtered"),
+          retried: triggerTotals.of(uid, "retried"),
+          dead: triggerTotals.of(uid, "dead"),
+        },
+      ]),
+    ),
   };
 }
 
 async function streamSize(
-  jsm: JetStreamManager | undefined,
+  jsm: JetStreamManager,
   broker: BrokerRoute,
 ): Promise<{ events: number; bytes: number } | undefined> {
-  const info = await jsm?.streams.info(eventStream(broker)).catch(ignoring(streamNotFound));
+  const info = await jsm.streams.info(eventStream(broker)).catch(ignoring(streamNotFound));
   return info === undefined ? undefined : { events: info.state.messages, bytes: info.state.bytes };
 }
 
 /** Everything the trigger still owes an outcome: not yet delivered, in flight, or backing off. */
-async function backlog(
-  jsm: JetStreamManager | undefined,
-  { namespace, broker, uid }: TriggerCondition,
-): Promise<number> {
-  if (jsm === undefined) return 0;
+async function backlog(jsm: JetStreamManager, { namespace, broker, uid }: TriggerCondition): Promise<number> {
   const key = { namespace, name: broker };
   const infos = await Promise.all([
     consumerInfo(jsm, eventStream(key), uid),

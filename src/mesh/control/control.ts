@@ -14,7 +14,7 @@ import type { Store } from "../store/store.ts";
 import type { Addresses } from "./addresses.ts";
 import { createBrokerReconciler } from "./broker.ts";
 import { type Controller, ownKey, type ReconcileKey, startController } from "./controller.ts";
-import type { DataPlane } from "./data-plane.ts";
+import type { Alive, DataPlane } from "./data-plane.ts";
 import type { FunctionHost } from "./function-host.ts";
 import { brokersReferringTo, triggersOfBroker, triggersReferringTo } from "./references.ts";
 import { REVISION_LABELS } from "./revision.ts";
@@ -98,7 +98,7 @@ export function startControl({ store, dataPlane, host, addresses, clock, log }: 
   };
 
   background(
-    settled().then(() => dataPlane.removeOrphans(aliveIn(store))),
+    settled().then(() => dataPlane.removeOrphans(() => aliveIn(store))),
     (error) =>
       log.warn({ stage: "control", error: messageOf(error) }, "left-over streams were not cleared away"),
   );
@@ -118,7 +118,7 @@ function serviceOf({ metadata }: StoredObject) {
 }
 
 /** Read from the store, not from the routes: what could not be served just now is alive all the same. */
-function aliveIn(store: Store): Parameters<DataPlane["removeOrphans"]>[0] {
+function aliveIn(store: Store): Alive {
   const brokers = store.list(BROKER).items.filter((broker) => classOf(broker) === WEFT_CLASS);
   return {
     brokers: brokers.map(ownKey),

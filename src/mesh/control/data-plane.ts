@@ -29,9 +29,14 @@ export interface DataPlane {
   removeTrigger(trigger: TriggerIdentity): Promise<void>;
   /** The whole table, each time anything in it changed. */
   setRoutes(routes: Routes): void;
-  /** Deletes what belongs to no broker or trigger that exists; called once after a start. */
-  removeOrphans(alive: {
-    brokers: readonly BrokerKey[];
-    triggers: readonly TriggerIdentity[];
-  }): Promise<void>;
+  /**
+   * Deletes what belongs to no broker or trigger that exists; called once after a start. `alive` is asked again
+   * before each deletion: what is made meanwhile must not fall to an earlier answer.
+   */
+  removeOrphans(alive: () => Alive): Promise<void>;
+}
+
+export interface Alive {
+  readonly brokers: readonly BrokerKey[];
+  readonly triggers: readonly TriggerIdentity[];
 }

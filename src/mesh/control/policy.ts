@@ -20,7 +20,9 @@ export interface Deliveries {
 
 export function resolvePolicy({ trigger, broker }: Deliveries): DeliveryPolicy {
   const delivery = trigger ?? broker ?? DELIVERY_DEFAULT;
-  const { retry, backoffPolicy, backoffDelay, timeout, retryAfterMax, format }: DeliverySpec = delivery;
+  const { retry, backoffPolicy, backoffDelay, timeout, retryAfterMax }: DeliverySpec = delivery;
+  // How a subscriber wants its events is said by its own trigger alone (sheet knative-eventing §5.8).
+  const format = trigger?.format;
   return {
     retryMax: retry ?? 0,
     backoffPolicy: backoffPolicy === "linear" ? "linear" : "exponential",

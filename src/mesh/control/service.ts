@@ -110,7 +110,10 @@ async function applyRevisions(pass: Pass, configuration: StoredObject): Promise<
   const before = service.status?.latestReadyRevisionName;
   const named = (service.spec.traffic ?? []).flatMap(({ revisionName }) => revisionName || []);
   const outcomes = new Map<string, RevisionOutcome>();
-  for (const name of new Set([created, ...(before === undefined ? [] : [before]), ...named])) {
+  // What is applied last gets the traffic: the newest, unless the traffic is pinned to others.
+  const earlier = [...(before === undefined ? [] : [before]), ...named].filter((name) => name !== created);
+  const isPinned = (service.spec.traffic ?? []).every(({ latestRevision }) => latestRevision !== true);
+  for (const name of new Set(isPinned ? [created, ...earlier] : [...earlier, created])) {
     const stored = parts.store.get(REVISION, { namespace: key.namespace, name });
     if (stored !== undefined) outcomes.set(name, await applyRevision(stored, { key, host: parts.host }));
   }

@@ -7,7 +7,16 @@
  */
 import { type Clock, rfc3339 } from "../clock.ts";
 import { messageOf } from "../errors.ts";
-import { CONCURRENCY, CONCURRENCY_DEFAULT, DATA_FILTER, numberAnnotation, PAUSED, ORDER, REWIND, START } from "../resources/annotations.ts";
+import {
+  CONCURRENCY,
+  CONCURRENCY_DEFAULT,
+  DATA_FILTER,
+  numberAnnotation,
+  ORDER,
+  PAUSED,
+  REWIND,
+  START,
+} from "../resources/annotations.ts";
 import { type Broker, brokerSchema, classOf, WEFT_CLASS } from "../resources/broker.ts";
 import { type Conditions, findCondition, startConditions } from "../resources/conditions.ts";
 import { sameJson } from "../resources/json.ts";

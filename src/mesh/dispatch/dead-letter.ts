@@ -10,7 +10,9 @@ import { z } from "zod";
 import type { Clock } from "../clock.ts";
 import { MeshError } from "../errors.ts";
 import type { Attributes, Event } from "../event/event.ts";
+import { encodeJson } from "../event/json.ts";
 import { type AttemptRecord, attemptRecordSchema } from "../journal/record.ts";
+import { decodeAddress, encodeAddress, type ReplyAddress } from "../reply/address.ts";
 import { readDirect } from "../stream/direct-read.ts";
 import type { Publisher } from "../stream/publish.ts";
 import { decodeStored, encodeStored } from "../stream/stored-event.ts";
@@ -23,9 +25,11 @@ import {
   deadLetterSubject,
   deadLetterSubjects,
   parseDeadLetterId,
+  redriveMessageId,
   redriveSubject,
 } from "../stream/subjects.ts";
 import { base64Beginning, type Failure } from "./deliver.ts";
+import { markReplayed } from "./replayed.ts";
 
 /** One attempt as it is shown. */
 export interface ShownAttempt {
@@ -60,13 +64,24 @@ export interface NewDeadLetter {
   readonly reason: string;
   readonly at: string;
   readonly event: Event;
+  /** Whoever waits for a reply gets it also after a redrive. */
+  readonly replyTo: ReplyAddress | undefined;
   readonly attempts: readonly AttemptRecord[];
+}
+
+export interface DeadLetterListing {
+  readonly trigger: string | undefined;
+  readonly from: number;
+  readonly limit: number;
+  readonly wants?: (letter: DeadLetter) => boolean;
 }
 
 /** Room for the attempts in the header block (64 KiB in all, the event's attributes take up to half). */
 const attemptsBytesMax = 24 * 1024;
 const redriveHeader = "weft-dead-letter";
+/** Messages, and their bytes, that one read holds in memory. */
 const scanBatch = 250;
+const scanBytesMax = 16 * 1024 * 1024;
 const errorDataChars = 1024;
 const messageNotFound = 10037;
 const streamNotFound = 10059;
@@ -82,8 +97,8 @@ export class DeadLetters {
     this.#publisher = publisher;
   }
 
-  /** D2. Resolves once it is stored; only then may the event be acked. */
-  async write(letter: NewDeadLetter): Promise<void> {
+  /** D2. Resolves to its id once it is stored; only then may the event be acked. */
+  async write(letter: NewDeadLetter): Promise<string> {
     const { headers, payload } = encodeStored(letter.event);
     headers["Nats-Msg-Id"] = deadLetterMessageId(letter.incarnation, letter.origin, letter.sequence);
     headers["weft-trigger"] = letter.trigger;
@@ -91,30 +106,33 @@ export class DeadLetters {
     headers["weft-reason"] = letter.reason;
     headers["weft-at"] = letter.at;
     headers["weft-attempts"] = encodeAttempts(letter.attempts);
-    await this.#publisher.publish(deadLetterSubject(letter.broker, letter.trigger), payload, headers);
+    if (letter.replyTo !== undefined) Object.assign(headers, encodeAddress(letter.replyTo));
+    const subject = deadLetterSubject(letter.broker, letter.trigger);
+    const { sequence } = await this.#publisher.publish(subject, payload, headers);
+    return deadLetterId(letter.broker, sequence);
   }
 
-  /** Oldest first, from stream sequence `from`. `next` is where the following page starts. */
+  /** Oldest first, from stream sequence `from`, those that `wants` wants. `next` is where the following page starts. */
   async list(
     broker: BrokerKey,
-    { trigger, from, limit }: { trigger: string | undefined; from: number; limit: number },
+    { trigger, from, limit, wants = () => true }: DeadLetterListing,
   ): Promise<{ items: DeadLetter[]; next: number | undefined }> {
     const subject = trigger === undefined ? deadLetterSubjects(broker) : deadLetterSubject(broker, trigger);
     const items: DeadLetter[] = [];
     let seq = from;
     for (;;) {
-      const batch = Math.min(scanBatch, limit + 1 - items.length);
-      const query = { batch, next_by_subj: subject, seq };
+      const query = { batch: scanBatch, max_bytes: scanBytesMax, next_by_subj: subject, seq };
       const messages = await readDirect(
         this.#jsm.direct.getBatch(deadLetterStream(broker), query),
         this.#clock,
       );
+      if (messages.length === 0) return { items, next: undefined };
       for (const message of messages) {
         seq = message.seq + 1;
         if (items.length === limit) return { items, next: message.seq };
-        items.push(decode(broker, message));
+        const letter = decode(broker, message);
+        if (wants(letter)) items.push(letter);
       }
-      if (messages.length < batch) return { items, next: undefined };
     }
   }
 
@@ -124,8 +142,15 @@ export class DeadLetters {
     return decode(broker, message);
   }
 
-  /** Sends it to its trigger again, durably; it leaves the list when it is delivered. NOT_FOUND when unknown. */
-  async redrive(id: string, triggerUid: (letter: DeadLetter) => string | undefined): Promise<DeadLetter> {
+  /**
+   * Sends it, or `edited` in its place, to its trigger again, durably; it leaves the list when that is delivered.
+   * NOT_FOUND when unknown.
+   */
+  async redrive(
+    id: string,
+    triggerUid: (letter: DeadLetter) => string | undefined,
+    edited?: Event,
+  ): Promise<DeadLetter> {
     const { broker, message } = await this.#message(id);
     const letter = decode(broker, message);
     const uid = triggerUid(letter);
@@ -136,9 +161,11 @@ export class DeadLetters {
         fix: "Its trigger is gone; make one of that name again, or discard the dead letter",
       });
     }
-    const { headers, payload } = encodeStored(markReplayed(letter.event, id));
-    headers["Nats-Msg-Id"] = `redrive:${id}`;
+    const { headers, payload } = encodeStored(markReplayed(edited ?? letter.event, id));
+    headers["Nats-Msg-Id"] = redriveMessageId(id, edited === undefined ? undefined : encodeJson(edited));
     headers[redriveHeader] = id;
+    const replyTo = decodeAddress(message.header);
+    if (replyTo !== undefined) Object.assign(headers, encodeAddress(replyTo));
     await this.#publisher.publish(redriveSubject(broker, uid), payload, headers);
     return letter;
   }
@@ -191,14 +218,6 @@ export function withErrorAttributes(event: Event, destination: string, why: Fail
   };
   const attributes: Record<string, string> = Object.assign(Object.create(null), event.attributes);
   for (const name in added) attributes[name] ||= added[name] ?? "";
-  return { attributes: attributes as unknown as Attributes, data: event.data };
-}
-
-/** What is delivered again says so, and carries no stale account of an earlier failure. */
-function markReplayed(event: Event, id: string): Event {
-  const attributes: Record<string, string> = Object.assign(Object.create(null), event.attributes);
-  for (const name of ["knativeerrordest", "knativeerrorcode", "knativeerrordata"]) delete attributes[name];
-  attributes.weftreplay = id;
   return { attributes: attributes as unknown as Attributes, data: event.data };
 }
 
@@ -261,12 +280,13 @@ function decode(broker: BrokerKey, message: StoredMsg): DeadLetter {
     reason: header("weft-reason"),
     at: header("weft-at"),
     event: decodeStored({ headers: message.header, data: message.data }),
-    attempts: attempts.filter((attempt) => attempt.phase === "subscriber").map(show),
-    sinkAttempts: attempts.filter((attempt) => attempt.phase === "sink").map(show),
+    attempts: attempts.filter((attempt) => attempt.phase === "subscriber").map(showAttempt),
+    sinkAttempts: attempts.filter((attempt) => attempt.phase === "sink").map(showAttempt),
   };
 }
 
-function show({ at, ms, status, error, message, body }: Kept): ShownAttempt {
+/** An attempt as people see it. */
+export function showAttempt({ at, ms, status, error, message, body }: Kept): ShownAttempt {
   return {
     at,
     ms,

@@ -53,9 +53,12 @@ export class Dispatcher implements Closeable {
       if (broker !== undefined) wanted.set(trigger.uid, { broker, trigger });
     }
     for (const [uid, { route }] of this.#workers) {
-      // A rewound trigger has a new consumer: what its worker knows of the old one means nothing there.
+      // A rewound trigger has a new consumer: what its worker knows of the old one means nothing there. One that
+      // is to be ordered from now on, or no longer, needs a worker of the other kind.
       const next = wanted.get(uid)?.trigger;
-      if (next === undefined || next.rewind?.at !== route.rewind?.at) this.#retire(uid);
+      if (next === undefined || next.rewind?.at !== route.rewind?.at || next.order !== route.order) {
+        this.#retire(uid);
+      }
     }
     for (const [uid, { broker, trigger }] of wanted) {
       const worker = this.#workers.get(uid);

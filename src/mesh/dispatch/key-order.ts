@@ -4,8 +4,8 @@
  *
  * K1  per key one delivery runs at a time, and it is the lowest sequence the key still owes an outcome, also
  *     when that one is not in hand at the moment (backing off, or given back for want of place).
- * K2  keys do not wait for each other; what waits in hand is bounded per key and in all, the rest is given back
- *     until about its turn.
+ * K2  keys do not wait for each other; what waits in hand is bounded per key and in all, the first of each key
+ *     before the later; the rest is given back until about its turn.
  * K3  what the consumer handed out and this order does not know (a process before it had it, a connection lost
  *     it) comes back later than new events, so nothing starts until all of that is here (`returning`).
  * K4  nothing stays away longer than `awayMsMax` at a time, however long its back-off: so K3 ends soon.
@@ -17,7 +17,7 @@ export const heldPerKeyMax = 100;
 export const heldMax = 1000;
 /** The longest an ordered delivery is given back for at once; a longer back-off is made of several. */
 export const awayMsMax = 10_000;
-const awayMsMin = 200;
+const awayMsMin = 100;
 /** While events come back from before, what has no place in hand stays away this long. */
 const returningAwayMs = 2000;
 /** Timers of the server and ours differ; a delivery this much too early is on time. */
@@ -32,9 +32,14 @@ export interface NewArrival {
   readonly nowMs: number;
 }
 
+interface GivenBack {
+  readonly afterMs: number;
+}
+
 export type Arrival =
-  | { readonly kind: "held" }
-  | { readonly kind: "givenBack"; readonly afterMs: number }
+  /** `instead` made place for it: that one leaves the hand. */
+  | { readonly kind: "held"; readonly instead?: GivenBack & { readonly sequence: number } }
+  | ({ readonly kind: "givenBack" } & GivenBack)
   /** It is in hand or running already; settling that one settles this one. */
   | { readonly kind: "duplicate" };
 
@@ -49,12 +54,18 @@ interface Entry {
   startedMs: number;
 }
 
+export interface HandLimits {
+  readonly heldMax: number;
+  readonly heldPerKeyMax: number;
+}
+
 /** Everything a key owes, lowest sequence first. */
 interface Line {
   readonly key: string;
   readonly entries: Entry[];
   running: Entry | undefined;
-  held: number;
+  /** Those in hand, lowest sequence first. */
+  readonly held: Entry[];
 }
 
 export class KeyOrder {
@@ -65,9 +76,14 @@ export class KeyOrder {
   #returning = true;
   #missing = Number.POSITIVE_INFINITY;
   #upTo = Number.POSITIVE_INFINITY;
+  readonly #limits: HandLimits;
   #held = 0;
   /** How long an attempt takes, a moving average. */
   #paceMs = 0;
+
+  constructor(limits: HandLimits = { heldMax, heldPerKeyMax }) {
+    this.#limits = limits;
+  }
 
   /** K3; true from the beginning, until `recount` knows better. */
   get returning(): boolean {
@@ -102,15 +118,10 @@ export class KeyOrder {
       entry.dueMs = nowMs + Math.min(entry.notBeforeMs - nowMs, awayMsMax);
       return { kind: "givenBack", afterMs: entry.dueMs - nowMs };
     }
-    const afterMs = fits && this.#hasPlace(entry) ? undefined : this.#untilItsTurn(entry, nowMs);
-    if (afterMs === undefined) {
-      entry.state = "held";
-      entry.line.held++;
-      this.#held++;
-    } else entry.dueMs = nowMs + afterMs;
+    const arrival = this.#place(entry, { fits, nowMs });
     this.#refresh(entry.line);
     if (known === undefined && sequence <= this.#upTo) this.#cameBack();
-    return afterMs === undefined ? { kind: "held" } : { kind: "givenBack", afterMs };
+    return arrival;
   }
 
   /** Takes the next delivery that may start; it is running from now on. */
@@ -119,11 +130,10 @@ export class KeyOrder {
       const entry = line.entries[0];
       assert(entry?.state === "held" && line.running === undefined, "a ready line starts with a held entry");
       this.#ready.delete(line);
+      this.#release(entry);
       entry.state = "running";
       entry.startedMs = nowMs;
       line.running = entry;
-      line.held--;
-      this.#held--;
       return entry.sequence;
     }
     return undefined;
@@ -203,7 +213,7 @@ export class KeyOrder {
   #insert(sequence: number, key: string): Entry {
     let line = this.#lines.get(key);
     if (line === undefined) {
-      line = { key, entries: [], running: undefined, held: 0 };
+      line = { key, entries: [], running: undefined, held: [] };
       this.#lines.set(key, line);
     }
     const entry: Entry = { sequence, line, state: "away", notBeforeMs: 0, dueMs: 0, startedMs: 0 };
@@ -214,15 +224,44 @@ export class KeyOrder {
 
   #remove(entry: Entry): void {
     const { line, sequence } = entry;
-    if (entry.state === "held") {
-      line.held--;
-      this.#held--;
-    }
+    if (entry.state === "held") this.#release(entry);
     if (line.running === entry) line.running = undefined;
     this.#entries.delete(sequence);
     line.entries.splice(placeOf(line.entries, sequence), 1);
     this.#refresh(line);
     if (line.entries.length === 0) this.#lines.delete(line.key);
+  }
+
+  #place(entry: Entry, { fits, nowMs }: { fits: boolean; nowMs: number }): Arrival {
+    if (fits && this.#hasPlace(entry)) {
+      this.#take(entry);
+      return { kind: "held" };
+    }
+    const last = fits ? lastAfter(entry) : undefined;
+    if (last === undefined) return { kind: "givenBack", afterMs: this.#sendAway(entry, nowMs) };
+    this.#take(entry);
+    return { kind: "held", instead: { sequence: last.sequence, afterMs: this.#sendAway(last, nowMs) } };
+  }
+
+  #take(entry: Entry): void {
+    const { held } = entry.line;
+    entry.state = "held";
+    held.splice(placeOf(held, entry.sequence), 0, entry);
+    this.#held++;
+  }
+
+  #release({ line, sequence }: Entry): void {
+    line.held.splice(placeOf(line.held, sequence), 1);
+    this.#held--;
+  }
+
+  /** Answers for how long. */
+  #sendAway(entry: Entry, nowMs: number): number {
+    if (entry.state === "held") this.#release(entry);
+    const afterMs = this.#untilItsTurn(entry, nowMs);
+    entry.state = "away";
+    entry.dueMs = nowMs + afterMs;
+    return afterMs;
   }
 
   #refresh(line: Line): void {
@@ -241,12 +280,14 @@ export class KeyOrder {
   #hasPlace(entry: Entry): boolean {
     const { line } = entry;
     const canStart = !this.#returning && line.running === undefined && line.entries[0] === entry;
-    return canStart || (this.#held < heldMax && (this.#returning || line.held < heldPerKeyMax));
+    const { heldMax, heldPerKeyMax } = this.#limits;
+    return canStart || (this.#held < heldMax && (this.#returning || line.held.length < heldPerKeyMax));
   }
 
   #untilItsTurn({ line, sequence }: Entry, nowMs: number): number {
     if (this.#returning) return returningAwayMs;
-    const ahead = placeOf(line.entries, sequence);
+    // Back when half of what the key may have in hand is used up: then it neither starves nor overflows.
+    const ahead = Math.max(0, placeOf(line.entries, sequence) - this.#limits.heldPerKeyMax / 2);
     const first = line.entries[0];
     const firstMs = first?.state === "away" ? Math.max(first.notBeforeMs, first.dueMs) - nowMs : 0;
     const runningMs = line.running === undefined ? 0 : nowMs - line.running.startedMs;
@@ -257,6 +298,12 @@ export class KeyOrder {
   #notePace(ms: number): void {
     this.#paceMs = this.#paceMs === 0 ? ms : this.#paceMs + paceShare * (ms - this.#paceMs);
   }
+}
+
+/** What the key has in hand that comes after the entry: the last of it. */
+function lastAfter({ line, sequence }: Entry): Entry | undefined {
+  const last = line.held.at(-1);
+  return last !== undefined && last.sequence > sequence ? last : undefined;
 }
 
 /** Index of the first entry with at least this sequence. */

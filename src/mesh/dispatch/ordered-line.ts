@@ -36,6 +36,8 @@ export interface OrderedLineParts {
   readonly isPulling: () => boolean;
   /** A delivery leaves the hand without an attempt. */
   readonly giveBack: (delivery: Delivery, afterMs: number) => void;
+  /** A delivery is not needed: another copy of it is in hand. */
+  readonly letGo: (delivery: Delivery) => void;
 }
 
 const tickMs = 250;
@@ -82,25 +84,32 @@ export class OrderedLine implements Closeable {
     return this.#mayProbe ? Math.min(places, order.missing) : 0;
   }
 
-  /** Takes a delivery in hand, or gives it back; answers whether it is in hand now. */
-  add(delivery: Delivery, { key, fits }: { key: string; fits: boolean }): boolean {
-    const { clock, giveBack } = this.#parts;
+  /** Takes a delivery in hand, or gives it back. */
+  add(delivery: Delivery, { key, fits }: { key: string; fits: boolean }): void {
+    const { clock, giveBack, letGo } = this.#parts;
     const { sequence } = delivery;
     if (this.#order === undefined) {
       giveBack(delivery, 0);
-      return false;
+      return;
     }
     const arrival = this.#order.arrive({ sequence, key, fits, nowMs: clock.now() });
     switch (arrival.kind) {
       case "held":
         this.#held.set(sequence, delivery);
-        return true;
+        if (arrival.instead !== undefined) this.#giveBackHeld(arrival.instead);
+        return;
       case "givenBack":
         giveBack(delivery, arrival.afterMs);
-        return false;
+        return;
       case "duplicate":
-        return false;
+        letGo(delivery);
     }
+  }
+
+  #giveBackHeld({ sequence, afterMs }: { sequence: number; afterMs: number }): void {
+    const delivery = this.#held.get(sequence);
+    this.#held.delete(sequence);
+    if (delivery !== undefined) this.#parts.giveBack(delivery, afterMs);
   }
 
   /** The next delivery that may start; whoever takes it must tell `left`. O1. */
@@ -145,7 +154,9 @@ export class OrderedLine implements Closeable {
     this.#order = new KeyOrder();
     this.#pullingMs = 0;
     const order = this.#order;
-    background(this.#open(order), (error) => this.#parts.log.error({ stage: "dispatch", error }, "a term failed"));
+    background(this.#open(order), (error) =>
+      this.#parts.log.error({ stage: "dispatch", error }, "a term failed"),
+    );
   }
 
   /** O2: counted before the first pull, so that nothing counted is on its way. */
@@ -154,7 +165,10 @@ export class OrderedLine implements Closeable {
       try {
         if (await this.#count(order)) break;
       } catch (error) {
-        this.#parts.log.debug({ stage: "dispatch", error: messageOf(error) }, "a consumer could not be counted");
+        this.#parts.log.debug(
+          { stage: "dispatch", error: messageOf(error) },
+          "a consumer could not be counted",
+        );
       }
       await this.#parts.clock.sleep(tickMs);
     }
@@ -234,7 +248,10 @@ export class OrderedLine implements Closeable {
       this.#asking = false;
     });
     background(done, (error) =>
-      this.#parts.log.debug({ stage: "dispatch", error: messageOf(error) }, "an ordered trigger's check failed"),
+      this.#parts.log.debug(
+        { stage: "dispatch", error: messageOf(error) },
+        "an ordered trigger's check failed",
+      ),
     );
   }
 }

@@ -1,6 +1,7 @@
 /** One delivery in the dispatcher's hands: the event, where it came from, what was tried before. */
 import type { Event } from "../event/event.ts";
 import type { AttemptRecord } from "../journal/record.ts";
+import type { ReplyAddress } from "../reply/address.ts";
 import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
 import type { HeaderRecord } from "../stream/publish.ts";
 import type { Delivery } from "../stream/puller.ts";
@@ -30,6 +31,8 @@ export interface Parcel {
   readonly hops: string | undefined;
   /** Headers that travel beside the event. */
   readonly beside: HeaderRecord;
+  /** Who waits for the reply to it. */
+  readonly replyTo: ReplyAddress | undefined;
   /** The dead letter this is a redelivery of. */
   readonly deadLetterId: string | undefined;
   readonly history: History;
@@ -39,7 +42,7 @@ export interface Parcel {
  * The trigger as the cause of what a delivery leads to: after a rewind it is another one, so that replies and dead
  * letters of the same events are no duplicates of those before it.
  */
-export function incarnationOf({ uid, rewind }: TriggerRoute): string {
+export function incarnationOf({ uid, rewind }: Pick<TriggerRoute, "uid" | "rewind">): string {
   return rewind === undefined ? uid : `${uid}@${rewind.at}`;
 }
 

@@ -1,5 +1,9 @@
 /** What becomes of a subscriber's reply on its way back into the broker. Pure. */
+import { z } from "zod";
 import type { Attributes, Event } from "../event/event.ts";
+import { addressBeyond, encodeAddress, type ReplyAddress } from "../reply/address.ts";
+import type { Dead } from "../reply/ending.ts";
+import type { HeaderRecord } from "../stream/publish.ts";
 import type { Failure } from "./deliver.ts";
 import type { Parcel } from "./parcel.ts";
 
@@ -11,6 +15,49 @@ export function correlate(cause: Event, reply: Event): Event {
   attributes.causationid ??= id;
   return { attributes: attributes as unknown as Attributes, data: reply.data };
 }
+
+/** What a reply carries on beside it when whoever waits, waits for a later one. */
+export function addressAfter(address: ReplyAddress | undefined, reply: Event): HeaderRecord {
+  const onward = address && addressBeyond(address, reply.attributes.type);
+  return onward === undefined ? {} : encodeAddress(onward);
+}
+
+/** Why whoever waits gets no reply. `deadLetter` is null when a dead-letter sink took the event. */
+export function obituary(
+  { broker, route, event, history: { dead } }: Parcel,
+  deadLetter: string | null,
+): Omit<Dead, "kind"> {
+  const { id, type } = event.attributes;
+  return {
+    namespace: broker.namespace,
+    broker: broker.name,
+    trigger: `${route.namespace}/${route.name}`,
+    reason: dead?.reason ?? "EventInvalid",
+    deadLetter,
+    event: { id, type },
+    lastAttempt: {
+      error: dead?.why.error ?? "",
+      status: dead?.why.status ?? null,
+      message: dead === undefined ? "" : messageIn(dead.why),
+    },
+  };
+}
+
+const messageCharsMax = 1024;
+
+/** What the subscriber said: the text of a problem in JSON (a function that threw), else the beginning of its answer. */
+function messageIn({ message, body }: Failure): string {
+  if (message !== undefined) return message.slice(0, messageCharsMax);
+  const text = Buffer.from(body?.subarray(0, messageCharsMax) ?? []).toString("utf8");
+  try {
+    const said = problemSchema.parse(JSON.parse(text));
+    return [said.error, said.message].filter((part) => part !== undefined).join(": ");
+  } catch {
+    return text;
+  }
+}
+
+const problemSchema = z.object({ error: z.string().optional(), message: z.string() });
 
 /** A reply that may not enter: the events that trigger each other go in circles. */
 export function loopFailure(

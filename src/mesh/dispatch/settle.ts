@@ -17,6 +17,7 @@ import type { JournalReader } from "../journal/reader.ts";
 import { type AttemptRecord, bodyBytesKept, type OutcomeRecord } from "../journal/record.ts";
 import type { JournalWriter } from "../journal/writer.ts";
 import type { Log } from "../log.ts";
+import type { Responder } from "../reply/responder.ts";
 import type { BrokerRoute } from "../routes/route.ts";
 import type { EventStore } from "../stream/event-store.ts";
 import type { Delivery } from "../stream/puller.ts";
@@ -26,7 +27,7 @@ import { type DeadLetters, withErrorAttributes } from "./dead-letter.ts";
 import { afterFailure, type Failure, judgeSink, type Verdict } from "./deliver.ts";
 import { awayMsMax } from "./key-order.ts";
 import { incarnationOf, type Parcel } from "./parcel.ts";
-import { correlate, loopFailure } from "./reply-event.ts";
+import { addressAfter, correlate, loopFailure, obituary } from "./reply-event.ts";
 
 export interface SettlerParts {
   readonly clock: Clock;
@@ -37,6 +38,7 @@ export interface SettlerParts {
   readonly journalReader: JournalReader;
   readonly counters: Counters;
   readonly caller: Caller;
+  readonly responder: Responder;
   /** A reply has entered the broker. */
   readonly onReplyStored: (broker: BrokerRoute, reply: Event) => void;
   /** In [0, 1). */
@@ -108,6 +110,7 @@ export class Settler {
     const verdict = await this.#callSink(parcel, callFor);
     switch (verdict.kind) {
       case "done":
+        await this.#tellWaiter(parcel, null);
         await this.#forgetRedriven(parcel);
         this.#count(parcel, "dead");
         this.#outcome(parcel, {
@@ -149,7 +152,7 @@ export class Settler {
 
   /** The attempt still runs: JetStream keeps waiting. */
   working(delivery: Delivery): void {
-    delivery.msg.respond(workingBody);
+    this.#tell(delivery, workingBody);
   }
 
   async #delivered(
@@ -189,9 +192,12 @@ export class Settler {
       const stored = correlate(parcel.event, entering);
       const ack = await this.#parts.store.store(broker, stored, {
         messageId: replyMessageId(incarnationOf(route), origin, delivery.sequence),
-        beside: parcel.beside,
+        beside: { ...parcel.beside, ...addressAfter(parcel.replyTo, stored) },
       });
       if (!ack.duplicate && ack.delayed !== true) this.#parts.onReplyStored(broker, stored);
+      if (parcel.replyTo !== undefined) {
+        await this.#parts.responder.replied(parcel.replyTo, { broker, reply: stored, ack });
+      }
       return undefined;
     } catch (error) {
       const why: Failure = { error: "ReplyNotStored", message: messageOf(error), status, ms };
@@ -225,7 +231,7 @@ export class Settler {
         origin,
         sequence: delivery.sequence,
       });
-      await this.#parts.deadLetters.write({
+      const id = await this.#parts.deadLetters.write({
         broker,
         trigger: route.name,
         triggerUid: route.uid,
@@ -235,8 +241,10 @@ export class Settler {
         reason,
         at: this.#now(),
         event,
+        replyTo: parcel.replyTo,
         attempts,
       });
+      await this.#tellWaiter(parcel, id);
       await this.#forgetRedriven(parcel);
     } catch (error) {
       this.#parts.log.warn(
@@ -253,6 +261,19 @@ export class Settler {
       reason,
     });
     return this.#ack(delivery);
+  }
+
+  /** Whoever waits for a reply learns at once that none will come; if it cannot be told, it waits in vain. */
+  async #tellWaiter(parcel: Parcel, deadLetter: string | null): Promise<void> {
+    if (parcel.replyTo === undefined) return;
+    try {
+      await this.#parts.responder.died(parcel.replyTo, obituary(parcel, deadLetter));
+    } catch (error) {
+      this.#parts.log.warn(
+        { stage: "reply", trigger: parcel.route.name, error: messageOf(error) },
+        "who waits for a reply could not be told that none comes",
+      );
+    }
   }
 
   /** The dead letter this redelivery came from has been dealt with. */
@@ -329,7 +350,7 @@ export class Settler {
   }
 
   #ack(delivery: Delivery): Settled {
-    delivery.msg.respond(ackBody);
+    this.#tell(delivery, ackBody);
     return { kind: "acked" };
   }
 
@@ -343,8 +364,20 @@ export class Settler {
   }
 
   #nak(delivery: Delivery, afterMs: number): Settled {
-    const delay = Math.round(afterMs);
-    delivery.msg.respond(delay > 0 ? `-NAK {"delay":${delay}000000}` : "-NAK");
+    // Never without a delay: the server keeps the time of a delayed redelivery through a restart, while a bare
+    // NAK is forgotten and the event comes back only after the ack wait.
+    const delay = Math.max(1, Math.round(afterMs));
+    this.#tell(delivery, `-NAK {"delay":${delay}000000}`);
     return { kind: "naked", afterMs: delay };
+  }
+
+  /** A3: on a connection that was closed for good nothing is said, and JetStream delivers it again. */
+  #tell({ msg, outbox }: Delivery, answer: Uint8Array | string): void {
+    outbox.send(msg.reply ?? "", answer, undefined, (cause) =>
+      this.#parts.log.debug(
+        { stage: "dispatch", error: messageOf(cause) },
+        "a delivery could not be settled",
+      ),
+    );
   }
 }

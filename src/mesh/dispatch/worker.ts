@@ -5,7 +5,10 @@
  * W2  an event in a back-off holds no place in the window.
  * W3  a function is only sent what it has room for; what waits, waits in JetStream.
  * W4  after `close` nothing is pulled; attempts in flight may finish until the deadline, the rest is given back.
+ * W5  an event is attempted once at a time: what is delivered again meanwhile (its `working` got lost) is ignored.
+ * W6  what is in hand, running or waiting, has its bytes taken from the budget all triggers share.
  */
+import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
 import type { Clock, Timer } from "../clock.ts";
 import { rfc3339 } from "../clock.ts";
@@ -15,22 +18,34 @@ import { removeHops } from "../event/hops.ts";
 import { instantOf } from "../event/timestamp.ts";
 import { compileWanted } from "../filter/wanted.ts";
 import type { JournalReader } from "../journal/reader.ts";
+import { background } from "../lifecycle.ts";
 import type { Log } from "../log.ts";
+import { decodeAddress } from "../reply/address.ts";
 import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
-import { ackWaitMs } from "../stream/consumer.ts";
+import type { Leases } from "../stream/lease.ts";
 import type { HeaderRecord } from "../stream/publish.ts";
 import { type Delivery, Puller } from "../stream/puller.ts";
 import { decodeStored, headersBeside } from "../stream/stored-event.ts";
 import { consumerName, eventStream, redriveStream } from "../stream/subjects.ts";
+import type { BudgetHolder, ByteBudget } from "./byte-budget.ts";
 import type { CallContext, Caller, CallResult } from "./call.ts";
 import type { Capacity } from "./capacity.ts";
+import { afterAttempt, type Congestion, congestionSign, uncongested, windowOf } from "./congestion.ts";
 import { redrivenFrom } from "./dead-letter.ts";
 import { judge, type Verdict } from "./deliver.ts";
+import { orderKey } from "./order-key.ts";
+import { OrderedLine } from "./ordered-line.ts";
 import { freshHistory, type History, historyOf, incarnationOf, type Parcel } from "./parcel.ts";
 import type { Settled, Settler } from "./settle.ts";
 
 export interface WorkerParts {
   readonly nc: NatsConnection;
+  readonly jsm: JetStreamManager;
+  readonly leases: Leases;
+  /** Shared by all workers of the process. */
+  readonly budget: ByteBudget;
+  /** The consumers' ack wait. */
+  readonly ackWaitMs: number;
   readonly clock: Clock;
   readonly log: Log;
   readonly caller: Caller;
@@ -47,17 +62,33 @@ const noCapacityMs = 1000;
 const redriveShare = 10;
 /** After a fault of ours the event comes back, not at once. */
 const faultRetryMs = 5000;
+/** No memory for it now: the event comes back after this. */
+const noMemoryMs = 1000;
 const historiesMax = 50_000;
+/** What a delivery takes besides its data. */
+const deliveryOverheadBytes = 1024;
+/** A back-off that ends within this is over: the server's timers and ours differ. */
+const earlyMs = 20;
 
-export class Worker {
+type Origin = "e" | "r";
+
+export class Worker implements BudgetHolder {
   readonly #parts: WorkerParts;
-  readonly #aborter = new AbortController();
-  readonly #inFlight = new Set<Delivery>();
-  readonly #waitingForPlace: { delivery: Delivery; origin: "e" | "r" }[] = [];
+  #aborter = new AbortController();
+  /** By origin and sequence. */
+  readonly #inFlight = new Map<string, Delivery>();
+  /** Arrived without a place in the window (it shrank, or a pause began), or a redrive: it shares the window. */
+  readonly #waiting: Readonly<Record<Origin, Map<string, Delivery>>> = { e: new Map(), r: new Map() };
+  /** Whose bytes are taken (W6). */
+  readonly #inHand = new Set<Delivery>();
   readonly #histories = new Map<string, History>();
   readonly #heartbeat: Timer;
-  readonly #events: Puller;
+  /** Absent while another process is the active one of an ordered trigger. */
+  #events: Puller | undefined;
   readonly #redrives: Puller;
+  /** Of an ordered trigger. */
+  readonly #line: OrderedLine | undefined;
+  #congestion: Congestion = uncongested;
   #broker: BrokerRoute;
   #route: TriggerRoute;
   #wants: (event: Event) => boolean;
@@ -70,9 +101,10 @@ export class Worker {
     this.#broker = broker;
     this.#route = route;
     this.#wants = compileWanted(route);
-    this.#heartbeat = parts.clock.every(ackWaitMs / 3, () => this.#sayWorking());
-    this.#events = this.#puller(eventStream(broker), "e");
+    this.#heartbeat = parts.clock.every(parts.ackWaitMs / 3, () => this.#sayWorking());
     this.#redrives = this.#puller(redriveStream(broker), "r");
+    if (route.order === undefined) this.#events = this.#puller(eventStream(broker), "e");
+    else this.#line = this.#orderedLine(eventStream(broker));
   }
 
   get route(): TriggerRoute {
@@ -102,13 +134,13 @@ export class Worker {
   /** There may be room for more. */
   refill(): void {
     this.#startWaiting();
-    this.#events.refill();
+    this.#events?.refill();
     this.#redrives.refill();
   }
 
   /** The connection to NATS is back. */
   restart(): void {
-    this.#events.restart();
+    this.#events?.restart();
     this.#redrives.restart();
   }
 
@@ -116,8 +148,12 @@ export class Worker {
   async close(drainMs: number): Promise<void> {
     this.#closing = true;
     this.#demand(this.#route.subscriber, 0);
-    await Promise.all([this.#events.close(), this.#redrives.close()]);
-    for (const { delivery } of this.#waitingForPlace.splice(0)) this.#parts.settler.giveBack(delivery, 0);
+    await Promise.all([this.#events?.close(), this.#redrives.close()]);
+    this.#line?.stop();
+    for (const waiting of [this.#waiting.e, this.#waiting.r]) {
+      for (const delivery of waiting.values()) this.#giveBack(delivery, 0);
+      waiting.clear();
+    }
     if (this.#inFlight.size > 0 && drainMs > 0) {
       const idle = new Promise<void>((resolve) => {
         this.#onIdle = resolve;
@@ -132,46 +168,108 @@ export class Worker {
       await idle;
     }
     this.#heartbeat.cancel();
+    await this.#line?.close();
+    this.#parts.budget.forget(this);
   }
 
-  #puller(stream: string, origin: "e" | "r"): Puller {
+  #orderedLine(stream: string): OrderedLine {
+    return new OrderedLine({
+      ...this.#parts,
+      stream,
+      triggerUid: this.#route.uid,
+      onOpen: () => {
+        this.#events = this.#puller(stream, "e");
+      },
+      onShut: () => this.#endTerm(),
+      onReady: () => this.refill(),
+      isPulling: () => this.#room() > 0,
+      giveBack: (delivery, afterMs) => this.#giveBack(delivery, afterMs),
+      letGo: (delivery) => this.#letGo(delivery),
+    });
+  }
+
+  /** Another process may deliver the ordered events now: what runs here is ended and given back. */
+  #endTerm(): void {
+    const events = this.#events;
+    this.#events = undefined;
+    if (events !== undefined) background(events.close(), () => {});
+    this.#aborter.abort();
+    this.#aborter = new AbortController();
+  }
+
+  #puller(stream: string, origin: Origin): Puller {
     const { nc, clock, log } = this.#parts;
     return new Puller({
       nc,
       clock,
       stream,
       consumer: consumerName(this.#route.uid),
-      wants: (asked) => (origin === "e" ? this.#room() - asked : this.#redriveRoom() - asked),
+      wants: (asked) => this.#wantsMore(origin, asked),
       onDelivery: (delivery) => this.#onDelivery(delivery, origin),
       onTrouble: (description) =>
         log.debug({ stage: "stream", trigger: this.#route.name, stream, description }, "pull interrupted"),
+      ...(origin === "e" ? { onRenewed: () => this.#line?.suspect() } : {}),
     });
   }
 
-  /** Deliveries this worker can start now. W1, W3. */
-  #room(): number {
+  #wantsMore(origin: Origin, asked: number): number {
+    const more = (origin === "e" ? this.#eventRoom() : this.#redriveRoom()) - asked;
+    return more > 0 && this.#parts.budget.mayPull(this) ? more : 0;
+  }
+
+  /** Attempts that could start now. W1. */
+  #places(): number {
     const { subscriber, concurrency, paused } = this.#route;
     if (this.#closing || paused || subscriber === undefined) return 0;
-    const room = concurrency - this.#inFlight.size;
-    if (subscriber.kind !== "function") return room;
-    return Math.min(room, this.#parts.capacity.slots(subscriber));
+    return windowOf(this.#congestion, concurrency) - this.#inFlight.size;
+  }
+
+  /** Attempts that could start now and be sent at once. W3. */
+  #room(): number {
+    const { subscriber } = this.#route;
+    const places = this.#places();
+    if (places <= 0 || subscriber?.kind !== "function") return places;
+    return Math.min(places, this.#parts.capacity.slots(subscriber));
+  }
+
+  #eventRoom(): number {
+    const room = this.#room() - this.#waiting.e.size;
+    return this.#line === undefined ? room : this.#line.room(room);
   }
 
   #redriveRoom(): number {
     const { subscriber, concurrency, paused } = this.#route;
     if (this.#closing || paused || subscriber === undefined) return 0;
-    return Math.max(1, Math.floor(concurrency / redriveShare)) - this.#waitingForPlace.length;
+    return Math.max(1, Math.floor(concurrency / redriveShare)) - this.#waiting.r.size;
   }
 
-  #onDelivery(delivery: Delivery, origin: "e" | "r"): void {
-    const { subscriber } = this.#route;
-    this.#demand(subscriber, delivery.pending);
-    // What was asked for before a pause arrives after it, and waits in hand for its end.
-    if ((origin === "r" || this.#route.paused) && this.#room() <= 0) {
-      this.#waitingForPlace.push({ delivery, origin });
-      return;
+  #onDelivery(delivery: Delivery, origin: Origin): void {
+    this.#demand(this.#route.subscriber, delivery.pending);
+    const key = placeOf(delivery, origin);
+    if (this.#inFlight.has(key)) return;
+    const fits = this.#parts.budget.take(this, bytesOf(delivery));
+    if (fits) this.#inHand.add(delivery);
+    if (origin === "e" && this.#line !== undefined)
+      this.#line.add(delivery, { key: this.#key(delivery), fits });
+    else if (!fits) this.#giveBack(delivery, noMemoryMs);
+    else {
+      const earlier = this.#waiting[origin].get(key);
+      if (earlier !== undefined) this.#letGo(earlier);
+      this.#waiting[origin].set(key, delivery);
     }
-    this.#start(delivery, origin);
+    this.#startWaiting();
+    if (!this.#inFlight.has(key)) this.#events?.refill();
+  }
+
+  /** The key an ordered delivery waits for; what the trigger does not want, or cannot be read, waits for nothing. */
+  #key(delivery: Delivery): string {
+    try {
+      const event = decodeStored(delivery.msg);
+      if (this.#wants(event)) return orderKey(event.attributes);
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+    }
+    return `${delivery.sequence}`;
   }
 
   /** What waits counts as the function's load, unless none of it is going to be sent. */
@@ -182,40 +280,61 @@ export class Worker {
   }
 
   #startWaiting(): void {
-    while (this.#waitingForPlace.length > 0 && this.#room() > 0) {
-      const next = this.#waitingForPlace.shift();
-      if (next !== undefined) this.#start(next.delivery, next.origin);
+    while (this.#waiting.r.size > 0 && this.#room() > 0) this.#startFirst("r");
+    while (this.#waiting.e.size > 0 && this.#places() > 0) this.#startFirst("e");
+    while (this.#line !== undefined && this.#places() > 0) {
+      const delivery = this.#line.next();
+      if (delivery === undefined) break;
+      this.#start(delivery, "e");
     }
   }
 
-  #start(delivery: Delivery, origin: "e" | "r"): void {
-    this.#inFlight.add(delivery);
-    this.#handle(delivery, origin)
-      .catch((error: unknown) => {
-        const { log, settler } = this.#parts;
-        log.error(
-          { stage: "dispatch", trigger: this.#route.name, error },
-          "a delivery failed in our own code",
-        );
-        return settler.giveBack(delivery, faultRetryMs);
-      })
-      .finally(() => {
-        this.#inFlight.delete(delivery);
-        if (this.#inFlight.size === 0) this.#onIdle?.();
-        this.refill();
-      });
+  #startFirst(origin: Origin): void {
+    for (const [key, delivery] of this.#waiting[origin]) {
+      this.#waiting[origin].delete(key);
+      this.#start(delivery, origin);
+      return;
+    }
   }
 
-  async #handle(delivery: Delivery, origin: "e" | "r"): Promise<void> {
-    const key = `${origin}${delivery.sequence}`;
+  #start(delivery: Delivery, origin: Origin): void {
+    const key = placeOf(delivery, origin);
+    this.#inFlight.set(key, delivery);
+    const handled = this.#handle(delivery, origin, key).catch((error: unknown) => {
+      const { log, settler } = this.#parts;
+      log.error({ stage: "dispatch", trigger: this.#route.name, error }, "a delivery failed in our own code");
+      return settler.giveBack(delivery, faultRetryMs);
+    });
+    void handled.then((settled) => {
+      this.#inFlight.delete(key);
+      if (origin === "e") this.#line?.left(delivery, settled);
+      this.#letGo(delivery);
+      if (this.#inFlight.size === 0) this.#onIdle?.();
+      this.refill();
+    });
+  }
+
+  /** Gives back what was never attempted. */
+  #giveBack(delivery: Delivery, afterMs: number): void {
+    this.#parts.settler.giveBack(delivery, afterMs);
+    this.#letGo(delivery);
+  }
+
+  #letGo(delivery: Delivery): void {
+    if (this.#inHand.delete(delivery)) this.#parts.budget.give(this, bytesOf(delivery));
+  }
+
+  async #handle(delivery: Delivery, origin: Origin, key: string): Promise<Settled> {
     const parcel = await this.#open(delivery, origin, key);
     const settled = await this.#process(parcel);
     if (settled.kind === "acked") this.#histories.delete(key);
     else this.#remember(key, parcel.history);
+    return settled;
   }
 
   async #process(parcel: Parcel): Promise<Settled> {
     const { settler, clock } = this.#parts;
+    if (this.#isEarly(parcel)) return settler.postpone(parcel);
     if (parcel.history.dead !== undefined) return settler.bury(parcel, (p) => this.#callContext(p));
     if (parcel.origin === "e" && !this.#wants(parcel.event)) return settler.filtered(parcel);
     if (isExpired(parcel.event, clock.now())) return settler.expired(parcel);
@@ -223,10 +342,20 @@ export class Worker {
     return settler.settle(parcel, verdict, (p) => this.#callContext(p));
   }
 
+  /** An ordered event comes back before its back-off is over (key-order.ts, K4), also to who did not start that. */
+  #isEarly({ origin, history }: Parcel): boolean {
+    return (
+      origin === "e" && this.#line !== undefined && history.retryAtMs - this.#parts.clock.now() > earlyMs
+    );
+  }
+
   async #attempt(parcel: Parcel): Promise<Verdict> {
     const { subscriber, policy } = parcel.route;
     if (subscriber === undefined) return { kind: "again", afterMs: noCapacityMs };
+    const { round } = this.#congestion;
     const result = await this.#call(parcel, subscriber);
+    const sign = congestionSign(result);
+    this.#congestion = afterAttempt(this.#congestion, { sign, round, concurrency: this.#route.concurrency });
     if (result.kind === "unavailable") return { kind: "again", afterMs: noCapacityMs };
     const { clock, random } = this.#parts;
     return judge(result, {
@@ -263,7 +392,7 @@ export class Worker {
   }
 
   /** The delivery as a parcel; what is no event becomes a parcel that can only be buried. */
-  async #open(delivery: Delivery, origin: "e" | "r", key: string): Promise<Parcel> {
+  async #open(delivery: Delivery, origin: Origin, key: string): Promise<Parcel> {
     const { isPassedOn } = this.#parts;
     const common = {
       delivery,
@@ -271,6 +400,7 @@ export class Worker {
       broker: this.#broker,
       route: this.#route,
       beside: headersBeside(delivery.msg, isPassedOn),
+      replyTo: decodeAddress(delivery.msg.headers),
       deadLetterId: origin === "r" ? redrivenFrom(delivery.msg.headers) : undefined,
     };
     try {
@@ -284,7 +414,7 @@ export class Worker {
     }
   }
 
-  async #history(delivery: Delivery, origin: "e" | "r", key: string): Promise<History> {
+  async #history(delivery: Delivery, origin: Origin, key: string): Promise<History> {
     if (delivery.deliveryCount === 1) return freshHistory();
     const known = this.#histories.get(key);
     if (known !== undefined) return known;
@@ -308,9 +438,20 @@ export class Worker {
   }
 
   #sayWorking(): void {
-    for (const delivery of this.#inFlight) this.#parts.settler.working(delivery);
-    for (const { delivery } of this.#waitingForPlace) this.#parts.settler.working(delivery);
+    const { settler } = this.#parts;
+    for (const delivery of this.#inFlight.values()) settler.working(delivery);
+    for (const delivery of this.#waiting.e.values()) settler.working(delivery);
+    for (const delivery of this.#waiting.r.values()) settler.working(delivery);
+    for (const delivery of this.#line?.held ?? []) settler.working(delivery);
   }
+}
+
+function placeOf({ sequence }: Delivery, origin: Origin): string {
+  return `${origin}${sequence}`;
+}
+
+function bytesOf({ msg }: Delivery): number {
+  return msg.data.length + deliveryOverheadBytes;
 }
 
 function functionHeaders(

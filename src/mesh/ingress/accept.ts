@@ -64,7 +64,8 @@ export function brokerPath(requestTarget: string): string {
   return `${parts[1]}/${parts[2]}`;
 }
 
-function enter(broker: BrokerRoute, event: Event): Event {
+/** The event as it enters: one hop less. Throws EVENT_LOOP when it has none left. */
+export function enter(broker: BrokerRoute, event: Event): Event {
   const entered = takeHop(event, broker.hopsMax);
   if (entered !== undefined) return entered;
   throw new MeshError("EVENT_LOOP", {
@@ -100,7 +101,8 @@ export function isPassedOn(lowerCaseName: string): boolean {
 const plainValue = /^[\x20-\x7e]{0,1024}$/;
 const besideMax = 32;
 
-function headersBeside(rawHeaders: readonly string[]): HeaderRecord | undefined {
+/** The headers of a request that are kept beside its event; undefined when there are none. */
+export function headersBeside(rawHeaders: readonly string[]): HeaderRecord | undefined {
   let beside: Record<string, string> | undefined;
   let count = 0;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
@@ -116,7 +118,7 @@ function headersBeside(rawHeaders: readonly string[]): HeaderRecord | undefined 
   return beside;
 }
 
-function brokerNotFound(path: string): MeshError {
+export function brokerNotFound(path: string): MeshError {
   return new MeshError("BROKER_NOT_FOUND", {
     found: path.slice(0, 200),
     fix: "List the brokers with `weft get brokers`, or apply a manifest that makes this one",

@@ -10,12 +10,18 @@ import { MeshError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type AcceptParts, accept, brokerPath } from "./accept.ts";
 import { type BodyLimits, discardRest, readBody } from "./body.ts";
+import { answerFetch, answerRequest } from "./http-request.ts";
+import { type WaitBounds, waitMsOf } from "./preference.ts";
+import { type RequestParts, replyTokenOf } from "./request.ts";
 
 export interface IngressParts extends AcceptParts {
   readonly log: Log;
   readonly limits: () => BodyLimits;
   /** Takes requests for a function's host name; false when the host is none. */
   readonly gateway: (request: IncomingMessage, response: ServerResponse) => boolean;
+  /** For who waits for a reply. */
+  readonly requests: () => RequestParts;
+  readonly waits: WaitBounds;
   /** Why nothing may enter right now (draining, storage nearly full), or undefined. */
   readonly refusal: () => MeshError | undefined;
 }
@@ -42,12 +48,24 @@ async function answer(
   try {
     if (parts.gateway(request, response)) return;
     if (request.method === "OPTIONS") return grantWebhook(response);
+    const token = replyTokenOf(request.url ?? "/");
+    if (token !== undefined) {
+      const waitMs = waitMsOf(request.headers.prefer, parts.waits) ?? 0;
+      return await answerFetch(parts.requests(), { request, response }, { token, waitMs });
+    }
     if (request.method !== "POST") throw methodNotAllowed(request.method);
     const path = brokerPath(request.url ?? "/");
     const refusal = parts.refusal();
     if (refusal !== undefined) throw refusal;
     const body = await readBody(request, parts.limits());
-    await accept(parts, { path, rawHeaders: request.rawHeaders, body });
+    const post = { path, rawHeaders: request.rawHeaders, body };
+    const waitMs = waitMsOf(request.headers.prefer, parts.waits);
+    if (
+      waitMs !== undefined &&
+      (await answerRequest(parts.requests(), { request, response }, { post, waitMs }))
+    )
+      return;
+    await accept(parts, post);
     response.writeHead(202, { allow: allowed, "content-length": "0" }).end();
   } catch (error) {
     refuse(parts.log, { request, response }, error);

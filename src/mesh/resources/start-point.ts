@@ -8,7 +8,8 @@ export type StartPoint =
   | { readonly kind: "sequence"; readonly sequence: number }
   | { readonly kind: "time"; readonly atMs: number };
 
-export const START_POINT_WANTED = 'one of "new", "first", seq:<number>, time:<RFC 3339>, since:<ISO 8601 duration>';
+export const START_POINT_WANTED =
+  'one of "new", "first", seq:<number>, time:<RFC 3339>, since:<ISO 8601 duration>';
 
 const timestamp = z.iso.datetime({ offset: true });
 const sequence = /^[1-9]\d{0,14}$/;

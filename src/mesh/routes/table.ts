@@ -64,6 +64,19 @@ export class RouteTable {
     return dataRouter.matching(event.attributes).some((uid) => dataMatches.get(uid)?.(event) ?? false);
   }
 
+  /** The triggers of the broker that want the event. */
+  wantedBy(path: string, event: Event): readonly TriggerRoute[] {
+    const entry = this.#brokers.get(path);
+    if (entry === undefined) return [];
+    entry.index ??= indexOf(entry.triggers);
+    const { router, dataRouter, dataMatches } = entry.index;
+    const uids = new Set([
+      ...router.matching(event.attributes),
+      ...dataRouter.matching(event.attributes).filter((uid) => dataMatches.get(uid)?.(event) ?? false),
+    ]);
+    return entry.triggers.filter(({ uid }) => uids.has(uid));
+  }
+
   /** Calls back after every `set`; the callback must not throw. */
   onChange(listener: () => void): { close(): void } {
     this.#listeners.add(listener);

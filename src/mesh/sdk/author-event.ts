@@ -6,6 +6,9 @@ import type { Attributes, Event } from "../event/event.ts";
 import { requireName, requireValue, requireVersioned } from "../event/validate.ts";
 import type { CloudEvent, CloudEventInput } from "./sdk.ts";
 
+/** The type of the event that stands for a plain HTTP request. */
+export const httpRequestType = "dev.weft.http.request";
+
 /** What a sender did wrong with its data: answered 400, not retried. */
 export class DataUnparsable extends Error {}
 

@@ -3,8 +3,8 @@
  * `(context, body)` for plain HTTP, with the context its own runtime would give it. Query parameters are not
  * copied onto the context: a request must not overwrite `log` or `body`.
  */
+import { httpRequestType } from "./author-event.ts";
 import type { CloudEvent, Ctx, EventAttributes, Handler } from "./sdk.ts";
-import { httpRequestType } from "./web.ts";
 
 export type KnativeHandle = (context: KnativeContext, payload: unknown) => unknown;
 

@@ -4,16 +4,13 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { type Clock, rfc3339 } from "../clock.ts";
-import { parseData } from "./author-event.ts";
+import { httpRequestType, parseData } from "./author-event.ts";
 import { claimsEvent, decodeRequest } from "./codec.ts";
 import type { PlainAnswer } from "./handler.ts";
 import type { CloudEvent } from "./sdk.ts";
 
 /** Far above what a broker passes on (8 MiB by default); plain HTTP calls are bounded by it. */
 export const bodyBytesMax = 64 * 1024 * 1024;
-
-/** The type of the event that stands for a plain HTTP request. */
-export const httpRequestType = "dev.weft.http.request";
 
 /** Does nothing when the request was answered already. */
 export function write(response: ServerResponse, { status, headers, body }: PlainAnswer): void {

@@ -62,21 +62,26 @@ export interface TriggerConsumer {
   /** Where a consumer that has to be made begins; undefined: with the next event. */
   readonly start: StartPoint | undefined;
   readonly rewind: Rewind | undefined;
+  /** How long a delivery may stay without a sign of life; absent: `ackWaitMs`. */
+  readonly ackWaitMs?: number;
 }
 
 /** Creates or updates both consumers, and rewinds if that is asked for. Idempotent. */
 export async function ensureTriggerConsumers(jsm: JetStreamManager, trigger: TriggerConsumer): Promise<void> {
-  const { broker, triggerUid, filters, start, rewind } = trigger;
+  const { broker, triggerUid, filters, start, rewind, ackWaitMs: waitMs = ackWaitMs } = trigger;
+  const ack_wait = nanos(waitMs);
   const from = rewind === undefined ? start : await makeWayForRewind(jsm, { broker, triggerUid, rewind });
   await Promise.all([
     ensureConsumer(jsm, eventStream(broker), {
       durable_name: consumerName(triggerUid),
+      ack_wait,
       filter_subject: filterSubject(broker, filters),
       ...deliverFrom(from),
       ...(rewind === undefined ? {} : { metadata: { [rewindMetadata]: rewind.at } }),
     }),
     ensureConsumer(jsm, redriveStream(broker), {
       durable_name: consumerName(triggerUid),
+      ack_wait,
       filter_subject: redriveSubject(broker, triggerUid),
       deliver_policy: DeliverPolicy.All,
     }),
@@ -145,15 +150,20 @@ export async function consumerInfo(
     .catch(ignoring(consumerNotFound, streamNotFound));
 }
 
+interface ConsumerBasics {
+  readonly durable_name: string;
+  readonly ack_wait: number;
+  readonly filter_subject: string;
+}
+
 async function ensureConsumer(
   jsm: JetStreamManager,
   stream: string,
-  specific: Partial<ConsumerConfig> & { durable_name: string; filter_subject: string },
+  specific: Partial<ConsumerConfig> & ConsumerBasics,
 ): Promise<void> {
   const config = {
     ...specific,
     ack_policy: AckPolicy.Explicit,
-    ack_wait: nanos(ackWaitMs),
     max_deliver: -1,
     max_ack_pending: ackPendingMax,
   };

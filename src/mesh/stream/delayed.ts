@@ -104,6 +104,11 @@ export async function countDelayed(jsm: JetStreamManager, broker: BrokerKey): Pr
   return info?.state.messages ?? 0;
 }
 
+/** When a waiting event wants to enter; undefined once its moment has come. */
+export function dueAtOf(headers: { get(name: string): string } | undefined): string | undefined {
+  return /^@at (.+)$/.exec(headers?.get("Nats-Schedule") ?? "")?.[1];
+}
+
 function typeOf(message: Pick<Msg, "headers" | "data">): string {
   try {
     return decodeStored(message).attributes.type;

@@ -8,6 +8,7 @@ import { ensureMoverConsumer } from "./delayed.ts";
 import {
   ensureBrokerStreams,
   ensureCounterStream,
+  ensureReplyStream,
   removeBrokerStreams,
   type StreamLimits,
 } from "./stream.ts";
@@ -31,6 +32,7 @@ export class Provisioner {
 
   async ensureShared(): Promise<void> {
     await ensureCounterStream(this.#jsm, this.#limits.replicas);
+    await ensureReplyStream(this.#jsm, this.#limits.replicas);
   }
 
   async ensureBroker(route: BrokerRoute): Promise<void> {
@@ -59,22 +61,29 @@ export class Provisioner {
     await removeTriggerConsumers(this.#jsm, { broker: { namespace, name: broker }, triggerUid: uid });
   }
 
-  /** Streams of brokers, and consumers of triggers, that were deleted while nobody was there to clean up. */
-  async removeOrphans(alive: {
-    brokers: readonly BrokerKey[];
-    triggers: readonly TriggerKey[];
-  }): Promise<void> {
-    const brokers = new Map(alive.brokers.map((broker) => [eventStream(broker), broker]));
-    const consumers = new Set(alive.triggers.map(({ uid }) => consumerName(uid)));
+  /**
+   * Streams of brokers, and consumers of triggers, that were deleted while nobody was there to clean up. What is
+   * alive is asked after each is found, because both are made all the time.
+   */
+  async removeOrphans(
+    alive: () => { readonly brokers: readonly BrokerKey[]; readonly triggers: readonly TriggerKey[] },
+  ): Promise<void> {
+    const atFirst = alive();
+    const streams = new Set(atFirst.brokers.map(eventStream));
+    const consumers = new Set(atFirst.triggers.map(({ uid }) => consumerName(uid)));
+    const hasBroker = (stream: string) =>
+      streams.has(stream) || alive().brokers.some((broker) => eventStream(broker) === stream);
+    const hasTrigger = (consumer: string) =>
+      consumers.has(consumer) || alive().triggers.some(({ uid }) => consumerName(uid) === consumer);
     for await (const { config } of this.#jsm.streams.list()) {
       const broker = brokerOfStream(config.name);
       if (broker === undefined || eventStream(broker) !== config.name) continue;
-      if (!brokers.has(config.name)) {
+      if (!hasBroker(config.name)) {
         await removeBrokerStreams(this.#jsm, broker);
         continue;
       }
       for await (const { name } of this.#jsm.consumers.list(config.name)) {
-        if (!name.startsWith("t-") || consumers.has(name)) continue;
+        if (!name.startsWith("t-") || hasTrigger(name)) continue;
         await removeTriggerConsumers(this.#jsm, { broker, triggerUid: name.slice(2) });
       }
     }

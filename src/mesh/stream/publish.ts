@@ -12,6 +12,7 @@ import { MsgHdrsImpl } from "@nats-io/nats-core/internal";
 import type { Clock, Timer } from "../clock.ts";
 import { MeshError } from "../errors.ts";
 import type { Closeable } from "../lifecycle.ts";
+import { type Outbox, outboxOf } from "./outbox.ts";
 
 export interface PubAck {
   readonly stream: string;
@@ -47,7 +48,7 @@ interface Waiting {
 }
 
 export class Publisher implements Closeable {
-  readonly #nc: NatsConnection;
+  readonly #outbox: Outbox;
   readonly #clock: Clock;
   readonly #inbox: string;
   readonly #subscription: Subscription;
@@ -58,7 +59,7 @@ export class Publisher implements Closeable {
   #connected = true;
 
   constructor(nc: NatsConnection, clock: Clock) {
-    this.#nc = nc;
+    this.#outbox = outboxOf(nc);
     this.#clock = clock;
     this.#inbox = `${createInbox()}.`;
     this.#subscription = nc.subscribe(`${this.#inbox}*`, {
@@ -94,17 +95,18 @@ export class Publisher implements Closeable {
         );
       }
       const token = (this.#next++).toString(36);
-      try {
-        this.#nc.publish(subject, payload, {
-          reply: this.#inbox + token,
-          headers: MsgHdrsImpl.fromRecord(headers as unknown as Record<string, string[]>),
-        });
-      } catch (cause) {
-        return reject(refusedByClient(cause));
-      }
+      const waiting = { resolve, reject, bytes, deadline: this.#clock.monotonic() + ackTimeoutMs };
       this.#bytes += bytes;
-      const deadline = this.#clock.monotonic() + ackTimeoutMs;
-      this.#waiting.set(token, { resolve, reject, bytes, deadline });
+      this.#waiting.set(token, waiting);
+      const options = {
+        reply: this.#inbox + token,
+        headers: MsgHdrsImpl.fromRecord(headers as unknown as Record<string, string[]>),
+      };
+      this.#outbox.send(subject, payload, options, (cause) => {
+        if (this.#waiting.get(token) !== waiting) return;
+        this.#forget(token, waiting);
+        reject(refusedByClient(cause));
+      });
     });
   }
 
@@ -183,7 +185,8 @@ function refusedByServer(error: NonNullable<RawAck["error"]>): MeshError {
 /** The err_code with which the server refused a publish; undefined for any other failure. */
 export function serverErrorCode(failure: unknown): number | undefined {
   const cause = failure instanceof MeshError ? failure.detail.cause : undefined;
-  const code = typeof cause === "object" && cause !== null && "err_code" in cause ? cause.err_code : undefined;
+  const code =
+    typeof cause === "object" && cause !== null && "err_code" in cause ? cause.err_code : undefined;
   return typeof code === "number" ? code : undefined;
 }
 

@@ -10,6 +10,8 @@
 import { createInbox, type Msg, type NatsConnection, nanos, type Subscription } from "@nats-io/nats-core";
 import type { Clock, Timer } from "../clock.ts";
 import type { Closeable } from "../lifecycle.ts";
+import { type Outbox, outboxOf } from "./outbox.ts";
+import { pullSubject } from "./subjects.ts";
 
 /** One delivery of a stored message to this consumer. */
 export interface Delivery {
@@ -20,6 +22,8 @@ export interface Delivery {
   readonly deliveryCount: number;
   /** When it was stored, epoch milliseconds. */
   readonly storedMs: number;
+  /** Where its settlement goes out. */
+  readonly outbox: Outbox;
   /** Messages the consumer has not delivered yet. */
   readonly pending: number;
 }
@@ -48,6 +52,7 @@ export interface PullerOptions {
 
 export class Puller implements Closeable {
   readonly #options: PullerOptions;
+  readonly #outbox: Outbox;
   readonly #subject: string;
   readonly #monitor: Timer;
   #inbox = "";
@@ -60,7 +65,8 @@ export class Puller implements Closeable {
 
   constructor(options: PullerOptions) {
     this.#options = options;
-    this.#subject = `$JS.API.CONSUMER.MSG.NEXT.${options.stream}.${options.consumer}`;
+    this.#outbox = outboxOf(options.nc);
+    this.#subject = pullSubject(options.stream, options.consumer);
     this.#lastHeardMs = options.clock.monotonic();
     this.#monitor = options.clock.every(1000, () => this.#checkSilence());
     this.#renew();
@@ -112,7 +118,7 @@ export class Puller implements Closeable {
   #onMessage(msg: Msg): void {
     if (this.#closed) return;
     this.#lastHeardMs = this.#options.clock.monotonic();
-    const delivery = msg.reply?.startsWith("$JS.ACK.") ? parseDelivery(msg) : undefined;
+    const delivery = msg.reply?.startsWith("$JS.ACK.") ? parseDelivery(msg, this.#outbox) : undefined;
     if (delivery === undefined) {
       this.#onStatus(msg);
       return;
@@ -162,7 +168,7 @@ export class Puller implements Closeable {
 }
 
 /** `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>`, or with two more tokens before the stream. */
-function parseDelivery(msg: Msg): Delivery | undefined {
+function parseDelivery(msg: Msg, outbox: Outbox): Delivery | undefined {
   const tokens = (msg.reply ?? "").split(".");
   const at = tokens.length >= 11 ? 6 : 4;
   const deliveryCount = Number(tokens[at]);
@@ -170,5 +176,5 @@ function parseDelivery(msg: Msg): Delivery | undefined {
   const storedMs = Math.floor(Number(tokens[at + 3]) / 1e6);
   const pending = Number(tokens[at + 4]);
   if (!Number.isSafeInteger(deliveryCount) || !Number.isSafeInteger(sequence)) return undefined;
-  return { msg, sequence, deliveryCount, storedMs, pending };
+  return { msg, sequence, deliveryCount, storedMs, pending, outbox };
 }

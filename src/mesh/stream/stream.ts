@@ -25,6 +25,8 @@ import {
   journalSubjects,
   redriveStream,
   redriveSubjects,
+  replyStream,
+  replySubjects,
 } from "./subjects.ts";
 
 export interface StreamLimits {
@@ -36,6 +38,10 @@ export interface StreamLimits {
   readonly journalAgeMs: number;
   readonly journalBytesMax: number;
 }
+
+/** How long the reply of a request can be fetched. */
+const replyAgeMs = 24 * 3_600_000;
+const replyBytesMax = 64 * 1024 * 1024;
 
 const streamExists = 10058;
 const streamNotFound = 10059;
@@ -103,9 +109,7 @@ export async function ensureBrokerStreams(
 /** Deletes every stream of a broker with all it holds. */
 export async function removeBrokerStreams(jsm: JetStreamManager, broker: BrokerKey): Promise<void> {
   const names = [eventStream, deadLetterStream, redriveStream, delayedStream, journalStream];
-  await Promise.all(
-    names.map((name) => jsm.streams.delete(name(broker)).catch(ignoring(streamNotFound))),
-  );
+  await Promise.all(names.map((name) => jsm.streams.delete(name(broker)).catch(ignoring(streamNotFound))));
 }
 
 /** The counters of every trigger and broker: NATS adds the increments up, so they survive any crash of ours. */
@@ -120,6 +124,22 @@ export function ensureCounterStream(jsm: JetStreamManager, replicas: number): Pr
     max_msgs_per_subject: 1,
     allow_direct: true,
     allow_msg_counter: true,
+  });
+}
+
+/** How requests ended, for who asks later: small entries, the newest per subject, the oldest make room. */
+export function ensureReplyStream(jsm: JetStreamManager, replicas: number): Promise<void> {
+  return ensureStream(jsm, {
+    name: replyStream,
+    subjects: [replySubjects],
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.Old,
+    storage: StorageType.File,
+    num_replicas: replicas,
+    max_msgs_per_subject: 1,
+    max_age: nanos(replyAgeMs),
+    max_bytes: replyBytesMax,
+    allow_direct: true,
   });
 }
 

@@ -160,6 +160,11 @@ export function consumerName(triggerUid: string): string {
   return `t-${encodeToken(triggerUid)}`;
 }
 
+/** Where a consumer's deliveries are asked for. */
+export function pullSubject(stream: string, consumer: string): string {
+  return `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
+}
+
 export const counterStream = "weft-counters";
 export const counterSubjects = "weft.count.>";
 
@@ -167,10 +172,78 @@ export function counterSubject(uid: string, counter: string): string {
   return `weft.count.${encodeToken(uid)}.${encodeToken(counter)}`;
 }
 
+/** What became of requests that somebody waits for, by token. */
+export const replyStream = "weft-replies";
+export const replySubjects = "weft.rp.>";
+
+/** How a request ended. */
+export function replySubject(token: string): string {
+  return `weft.rp.${encodeToken(token)}.end`;
+}
+
+/** Which event a request has come to. */
+export function replyProgressSubject(token: string): string {
+  return `weft.rp.${encodeToken(token)}.at`;
+}
+
+/** Where one process hears the answers to all its requests, or one request's answer. */
+export function answerSubject(processId: string, requestId: string): string {
+  return `_INBOX.${encodeToken(processId)}.${requestId === "*" ? "*" : encodeToken(requestId)}`;
+}
+
+/** Where NATS clients send requests: `weft.rq.<ns>.<broker>.<type tokens>`. */
+export const requestSubjects = "weft.rq.>";
+
+/** All ingress processes share the requests of NATS clients. */
+export const requestQueue = "weft";
+
+export function requestSubject(broker: BrokerKey, type: string): string {
+  return `weft.rq.${scope(broker)}.${typeSuffix(type)}`;
+}
+
+/** The broker a request subject names; undefined when it names none. */
+export function brokerOfRequest(subject: string): BrokerKey | undefined {
+  const [, , namespace, name] = subject.split(".");
+  if (namespace === undefined || name === undefined || !validToken(namespace) || !validToken(name)) {
+    return undefined;
+  }
+  return { namespace: decodeToken(namespace), name: decodeToken(name) };
+}
+
 export const resourceBucket = "weft-resources";
+
+/** The routes, written by the active control plane, watched by every data plane. */
+export const routeBucket = "weft-routes";
+
+/** Set once a control plane has written every route there is. */
+export const routesCompleteKey = "complete";
+
+export function brokerRouteKey({ namespace, name }: BrokerKey): string {
+  return `b.${encodeToken(namespace)}.${encodeToken(name)}`;
+}
+
+export function triggerRouteKey({ namespace, name }: BrokerKey): string {
+  return `t.${encodeToken(namespace)}.${encodeToken(name)}`;
+}
+
+/** What kind of route a key of the route bucket holds; undefined for none. */
+export function routeKindOf(key: string): "broker" | "trigger" | undefined {
+  return key.startsWith("b.") ? "broker" : key.startsWith("t.") ? "trigger" : undefined;
+}
+
+/** The stream that holds a bucket. */
+export function bucketStream(bucket: string): string {
+  return `KV_${bucket}`;
+}
+
+/** Every process of a mesh answers here with what only it knows. */
+export const peersSubject = "weft.peers";
 
 /** Who does what only one process may do at a time; the keys are lease names. */
 export const leaseBucket = "weft-leases";
+
+/** The lease of the one process whose control plane is active. */
+export const controlLease = "control";
 
 /** The lease of an ordered trigger's one active dispatcher. */
 export function triggerLease(triggerUid: string): string {
@@ -216,6 +289,17 @@ export function eventMessageId(source: string, id: string): string {
     return `e:${source} ${id}`;
   }
   return `h:${createHash("sha256").update(`${source}\n${id}`).digest("base64url")}`;
+}
+
+/** A redrive asked for twice is made once; what was edited meanwhile is another one. */
+export function redriveMessageId(deadLetter: string, edited: Uint8Array | undefined): string {
+  if (edited === undefined) return `redrive:${deadLetter}`;
+  return `redrive:${deadLetter}:${createHash("sha256").update(edited).digest("base64url")}`;
+}
+
+/** One event of a replay; a read that is repeated repeats none of it. */
+export function replayMessageId(mark: string, sequence: number): string {
+  return `${mark}:${sequence}`;
 }
 
 /** For a delayed event that is not deduplicated: moving it twice still stores it once. */

@@ -28,7 +28,7 @@ export class FakeDataPlane implements DataPlane {
   routes: Routes = { brokers: [], triggers: [] };
   /** Thrown by the ensure calls while set. */
   fault: Error | undefined;
-  alive: Parameters<DataPlane["removeOrphans"]>[0] | undefined;
+  alive: ReturnType<Parameters<DataPlane["removeOrphans"]>[0]> | undefined;
 
   async ensureBroker({ name }: { name: string }): Promise<void> {
     this.calls.push(`ensureBroker ${name}`);
@@ -50,7 +50,7 @@ export class FakeDataPlane implements DataPlane {
     this.calls.push(`setRoutes ${names.join(" ")}`.trim());
   }
   async removeOrphans(alive: Parameters<DataPlane["removeOrphans"]>[0]): Promise<void> {
-    this.alive = alive;
+    this.alive = alive();
   }
 }
 

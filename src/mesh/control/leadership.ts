@@ -1,0 +1,98 @@
+/**
+ * Runs something in one process at a time: a term begins when this process gets the lease and ends when it loses
+ * it. The lease itself is the caller's.
+ *
+ * L1  terms of this process never overlap: the next begins after the one before has closed.
+ * L2  a term that cannot begin is tried again for as long as the lease is held.
+ */
+import type { Clock } from "../clock.ts";
+import { messageOf } from "../errors.ts";
+import type { Closeable } from "../lifecycle.ts";
+import type { Log } from "../log.ts";
+
+const retryMs = 1000;
+
+export interface HeldLease extends Closeable {
+  /** True only while nobody else can have it. */
+  readonly isHeld: boolean;
+}
+
+export interface LeadershipOptions {
+  readonly hold: (listener: { onGain(): void; onLoss(): void }) => HeldLease;
+  /** Begins a term; resolves when it is fully under way. Rejects when it cannot begin, nothing left running. */
+  readonly startTerm: (signal: AbortSignal) => Promise<Closeable>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class Leadership implements Closeable {
+  readonly #options: LeadershipOptions;
+  readonly #lease: HeldLease;
+  readonly #first = Promise.withResolvers<void>();
+  #terms: Promise<void> = Promise.resolve();
+  #term: AbortController | undefined;
+
+  constructor(options: LeadershipOptions) {
+    this.#options = options;
+    this.#lease = options.hold({
+      onGain: () => this.#begin(),
+      onLoss: () => this.#end(),
+    });
+  }
+
+  get isLeader(): boolean {
+    return this.#lease.isHeld;
+  }
+
+  /** Resolves when the first term of this process is under way. */
+  get firstTerm(): Promise<void> {
+    return this.#first.promise;
+  }
+
+  /** Ends the term, then hands the lease on. */
+  async close(): Promise<void> {
+    this.#end();
+    await this.#terms;
+    await this.#lease.close();
+    // A lease gained in between began another term.
+    this.#end();
+    await this.#terms;
+  }
+
+  #begin(): void {
+    const ending = new AbortController();
+    this.#term = ending;
+    this.#terms = this.#terms.then(() => this.#run(ending.signal));
+  }
+
+  #end(): void {
+    this.#term?.abort();
+    this.#term = undefined;
+  }
+
+  /** L1, L2. Never rejects. */
+  async #run(signal: AbortSignal): Promise<void> {
+    const { startTerm, clock, log } = this.#options;
+    while (!signal.aborted) {
+      let term: Closeable;
+      try {
+        term = await startTerm(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        log.warn({ stage: "control", error: messageOf(error) }, "the control plane could not start here");
+        await clock.sleep(retryMs, signal);
+        continue;
+      }
+      this.#first.resolve();
+      await aborted(signal);
+      await term.close();
+    }
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
