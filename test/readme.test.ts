@@ -32,7 +32,11 @@ describe("README", () => {
   });
 
   test("has the error table of errors.ts", () => {
-    const rows = Object.entries(errors).map(([code, { status, text }]) => [`\`${code}\``, `${status}`, text]);
+    const rows = Object.entries(errors).map(([code, { status, text }]) => [
+      `\`${code}\``,
+      `${status}`,
+      text.replaceAll("<", "&lt;").replaceAll(">", "&gt;"),
+    ]);
     expect(tableAfter("## Errors")).toEqual(rows);
   });
 

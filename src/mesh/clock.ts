@@ -47,9 +47,12 @@ export const systemClock: Clock = {
   },
 };
 
-/** RFC 3339 in UTC with milliseconds, the form of every timestamp weft writes. */
+let lastStamped = { ms: Number.NaN, text: "" };
+
+/** RFC 3339 in UTC with milliseconds, the form of every timestamp weft writes. Many share one millisecond. */
 export function rfc3339(epochMs: number): string {
-  return new Date(epochMs).toISOString();
+  if (epochMs !== lastStamped.ms) lastStamped = { ms: epochMs, text: new Date(epochMs).toISOString() };
+  return lastStamped.text;
 }
 
 /** A clock that moves only when told to; timers fire inside `advance`, in order. */

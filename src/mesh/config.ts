@@ -29,6 +29,10 @@ const list = z.union([
   z.string().transform((text) => text.split(",").filter((part) => part !== "")),
 ]);
 
+/** What a process of the mesh can do; `weft up` does all of it. */
+export const allRoles = ["ingress", "dispatch", "control"] as const;
+export type Role = (typeof allRoles)[number];
+
 export const configSchema = z.strictObject({
   port: port.default(8080).describe("events in, and functions by host name"),
   controlPort: port.default(8090).describe("API, health, dead letters"),
@@ -55,6 +59,15 @@ export const configSchema = z.strictObject({
   requestWait: duration.default(30_000).describe("how long a request waits for its reply if it does not say"),
   requestWaitMax: duration.default(300_000).describe("the longest a request may wait for its reply"),
   requestsMax: z.coerce.number().int().min(1).max(100_000).default(10_000).describe("requests waiting at once"),
+  roles: list
+    .pipe(z.array(z.enum(allRoles)).min(1))
+    .default([...allRoles])
+    .describe("parts that `weft serve` runs in this process, comma-separated; `weft up` runs all"),
+  publicUrl: z
+    .url({ protocol: /^https?$/ })
+    .transform((url) => url.replace(/\/+$/, ""))
+    .optional()
+    .describe("address by which others reach the events port, when it is not the one listened on"),
   reset: flag.default(false).describe("forget everything stored in the data directory first"),
   logLevel: z
     .enum(["debug", "info", "warn", "error", "silent"])

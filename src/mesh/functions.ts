@@ -80,7 +80,10 @@ export function capacityOf(host: FunctionHost): Capacity {
       if (waiting === 0) byTrigger.delete(triggerUid);
       else byTrigger.set(triggerUid, waiting);
       waitingBy.set(key, byTrigger);
-      host.demand(target, [...byTrigger.values()].reduce((sum, one) => sum + one, 0));
+      host.demand(
+        target,
+        [...byTrigger.values()].reduce((sum, one) => sum + one, 0),
+      );
     },
     async acquire(target, signal) {
       const lease = await host.acquire(target, signal);

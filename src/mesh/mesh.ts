@@ -13,13 +13,16 @@ import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { type Clock, rfc3339 } from "./clock.ts";
-import type { Config } from "./config.ts";
+import type { Config, Role } from "./config.ts";
 import { type AppliedObject, createConsole } from "./console/app.ts";
+import { type PeerReport, Peers } from "./console/peers.ts";
 import type { FunctionSummary, Rejected, TriggerCondition } from "./console/status.ts";
 import { applyDocuments } from "./control/apply.ts";
-import { type Control, startControl } from "./control/control.ts";
+import { startControl } from "./control/control.ts";
 import type { DataPlane } from "./control/data-plane.ts";
+import { followFunctions } from "./control/function-follower.ts";
 import { FunctionServices } from "./control/function-services.ts";
+import { Leadership } from "./control/leadership.ts";
 import { parseManifest } from "./control/manifests.ts";
 import { type ManifestWatch, watchManifests } from "./control/watch.ts";
 import { ByteBudget } from "./dispatch/byte-budget.ts";
@@ -32,7 +35,7 @@ import { Settler } from "./dispatch/settle.ts";
 import { MeshError, messageOf } from "./errors.ts";
 import { checkCesql } from "./filter/cesql/compile.ts";
 import { checkDataFilter } from "./filter/data-filter.ts";
-import { capacityOf, type HostAdapter, hostForControl } from "./functions.ts";
+import { capacityOf, type HostAdapter, hostForControl, hostOfNone } from "./functions.ts";
 import type { BundleProblem } from "./host/bundle.ts";
 import { createGateway, type Gateway } from "./host/gateway.ts";
 import { type FunctionHost, startFunctionHost } from "./host/host.ts";
@@ -69,7 +72,10 @@ import { Leases } from "./stream/lease.ts";
 import { outboxOf } from "./stream/outbox.ts";
 import { Provisioner } from "./stream/provision.ts";
 import { Publisher } from "./stream/publish.ts";
-import { resourceBucket } from "./stream/subjects.ts";
+import { openRouteBucket } from "./stream/route-bucket.ts";
+import { RouteFollower } from "./stream/route-follower.ts";
+import { RouteWriter } from "./stream/route-writer.ts";
+import { controlLease, resourceBucket } from "./stream/subjects.ts";
 
 export interface MeshOptions {
   readonly config: Config;
@@ -89,9 +95,14 @@ export interface MeshOptions {
   readonly onRecord: (record: JournalRecord) => void;
   /** Ends a start that is still under way. */
   readonly signal: AbortSignal;
+  /** What this process does. */
+  readonly roles: ReadonlySet<Role>;
+  /** Whether other processes do the same on the same NATS: one control plane at a time, routes through NATS. */
+  readonly shared: boolean;
 }
 
 export interface Mesh extends Closeable {
+  /** Where events go in; empty when this process takes none and knows nobody who does. */
   readonly eventsUrl: string;
   readonly controlUrl: string;
   readonly dataDir: string;
@@ -104,8 +115,12 @@ const journalAgeMs = 24 * 3_600_000;
 const journalBytesMax = 64 * 1024 * 1024;
 /** A server that takes longer to answer a ping is not one to send events to. */
 const natsSilenceMs = 1000;
+/** Pulls are answered every few seconds, or asked again: after this, whatever the reason, nobody is served. */
+const pullSilenceMs = 20_000;
 /** What the largest event leaves of max_payload for headers. */
 const headerReserveBytes = 64 * 1024;
+/** How often it is looked whether the routes have arrived. */
+const routesPollMs = 20;
 const defaultNamespace = "default";
 const defaultBroker = "default";
 
@@ -148,6 +163,13 @@ class Starting {
   #eventStore: EventStore | undefined;
   #journal: JournalWriter | undefined;
   #manifests: ManifestWatch | undefined;
+  /** The functions folder as this machine has it: digests by name. */
+  readonly #digests = new Map<string, string>();
+  /** Of the active control plane. */
+  #services: FunctionServices | undefined;
+  #functionFollower: Closeable | undefined;
+  #leadership: Leadership | undefined;
+  #peers: Peers | undefined;
 
   constructor(options: MeshOptions, closing: CloseStack) {
     this.#options = options;
@@ -155,27 +177,32 @@ class Starting {
   }
 
   async run(): Promise<Mesh> {
-    const { config, clock } = this.#options;
+    const { config, clock, roles, shared } = this.#options;
     const dataDir = this.#closing.use("data directory", await openDataDir(config.dataDir, clock));
     const console_ = await this.#listenConsole();
-    const ingress = await this.#listenIngress();
+    const ingress = roles.has("ingress") ? await this.#listenIngress() : undefined;
     const { nats, connection, jsm } = await this.#connect(dataDir);
     const parts = await this.#openPlanes(connection, jsm);
-    const eventsUrl = `http://${printable(config.host)}:${ingress.port}`;
-    this.#eventsUrl = eventsUrl;
-    const { adapter, host, bundleDir } = await this.#startHost(dataDir.path, eventsUrl);
+    const ownUrl = ingress === undefined ? "" : `http://${printable(config.host)}:${ingress.port}`;
+    this.#eventsUrl = config.publicUrl ?? ownUrl;
+    const { adapter, host, bundleDir } = await this.#startHost(dataDir.path);
     const store = await this.#openStore(connection);
-    this.#startDispatch(connection, parts, host);
-    const control = this.#startControl(store, { host: adapter, eventsUrl, provisioner: parts.provisioner });
-    await this.#applyWhatIsThere({ store, control, adapter, bundleDir });
-    this.#startNatsRequests(connection);
+    if (host !== undefined) this.#startDispatch(connection, parts, host);
+    const control = { store, adapter, provisioner: parts.provisioner };
+    const watchFunctions = () => this.#watchFunctions({ adapter, bundleDir });
+    if (shared) await this.#share(connection, { ...control, leases: parts.leases, watchFunctions });
+    else {
+      const dataPlane = this.#dataPlane(parts.provisioner, (routes) => this.#table.set(routes));
+      await this.#startControl({ ...control, dataPlane, closing: this.#closing, watchFunctions });
+    }
+    if (ingress !== undefined) this.#startNatsRequests(connection);
     this.#phase = "ready";
     this.#closing.defer("acceptance", () => {
       this.#phase = "draining";
-      ingress.stopAccepting();
+      ingress?.stopAccepting();
     });
     return {
-      eventsUrl,
+      eventsUrl: ownUrl === "" ? this.#eventsUrl : ownUrl,
       controlUrl: `http://${printable(config.host)}:${console_.port}`,
       dataDir: dataDir.path,
       nats: { safeUrl: nats.safeUrl, version: nats.version, owned: nats.owned },
@@ -291,17 +318,17 @@ class Starting {
 
   async #startHost(
     dataDir: string,
-    ingressUrl: string,
-  ): Promise<{ adapter: HostAdapter; host: FunctionHost; bundleDir: string }> {
-    const { config, clock, log, onFunctionLine } = this.#options;
+  ): Promise<{ adapter: HostAdapter; host: FunctionHost | undefined; bundleDir: string }> {
+    const { config, clock, log, onFunctionLine, roles } = this.#options;
     const bundleDir = join(dataDir, "bundles");
     await mkdir(bundleDir, { recursive: true, mode: 0o700 });
+    if (!roles.has("dispatch")) return { adapter: hostOfNone({ bundleDir }), host: undefined, bundleDir };
     const host = await startFunctionHost({
       dataDir,
       clock,
       log,
       onLine: onFunctionLine,
-      ingressUrl,
+      ingressUrl: this.#eventsUrl === "" ? undefined : this.#eventsUrl,
       poolSize: config.warmPool,
       windowMs: config.idleWindow,
     });
@@ -376,48 +403,47 @@ class Starting {
     };
   }
 
-  #startControl(
-    store: Store,
-    { host, eventsUrl, provisioner }: { host: HostAdapter; eventsUrl: string; provisioner: Provisioner },
-  ): Control {
-    const { clock, log } = this.#options;
-    const { port } = new URL(eventsUrl);
-    const dataPlane: DataPlane = {
+  #dataPlane(provisioner: Provisioner, setRoutes: DataPlane["setRoutes"]): DataPlane {
+    return {
       ensureBroker: (route) => provisioner.ensureBroker(route),
       removeBroker: (key) => provisioner.removeBroker(key),
       ensureTrigger: (route) => provisioner.ensureTrigger(route),
       removeTrigger: (trigger) => provisioner.removeTrigger(trigger),
-      setRoutes: (routes) => this.#table.set(routes),
+      setRoutes,
       removeOrphans: (alive) => provisioner.removeOrphans(alive),
     };
+  }
+
+  /**
+   * The active control plane: the reconcilers, the default broker, the manifests and the functions that are there
+   * now, reconciled once when this resolves.
+   */
+  async #startControl({
+    store,
+    adapter,
+    dataPlane,
+    closing,
+    watchFunctions,
+  }: ControlParts & {
+    readonly dataPlane: DataPlane;
+    readonly closing: CloseStack;
+    readonly watchFunctions: () => Promise<void>;
+  }): Promise<void> {
+    const { config, clock, log } = this.#options;
+    const url = this.#eventsUrl || `http://${printable(config.host)}:${config.port}`;
+    const { port } = new URL(url);
     const addresses = {
-      broker: ({ namespace, name }: { namespace: string; name: string }) =>
-        `${eventsUrl}/${namespace}/${name}`,
+      broker: ({ namespace, name }: { namespace: string; name: string }) => `${url}/${namespace}/${name}`,
       function: ({ namespace, name }: { namespace: string; name: string }, tag?: string) =>
         `http://${tag === undefined ? "" : `${tag}-`}${name}.${namespace}.localhost:${port}`,
     };
-    return this.#closing.use(
+    const control = closing.use(
       "control plane",
-      startControl({ store, dataPlane, host, addresses, clock, log }),
+      startControl({ store, dataPlane, host: adapter, addresses, clock, log }),
     );
-  }
-
-  /** The default broker, the manifests and the functions that are there now, reconciled once. */
-  async #applyWhatIsThere({
-    store,
-    control,
-    adapter,
-    bundleDir,
-  }: {
-    store: Store;
-    control: Control;
-    adapter: HostAdapter;
-    bundleDir: string;
-  }): Promise<void> {
-    const { config, clock, log, onFunctionChange } = this.#options;
     this.#waitingFor = "functions and manifests";
     await ensureDefaultBroker(store);
-    const services = this.#closing.use(
+    const services = closing.use(
       "function services",
       new FunctionServices({
         store,
@@ -426,6 +452,23 @@ class Starting {
         log,
       }),
     );
+    for (const [name, digest] of this.#digests) services.set(name, digest);
+    this.#services = services;
+    closing.defer("function services", () => {
+      this.#services = undefined;
+    });
+    await watchFunctions();
+    this.#manifests = closing.use(
+      "manifests watcher",
+      await watchManifests({ roots: config.manifests, store, checkCesql: checkExpression, clock, log }),
+    );
+    await services.idle();
+    await control.settled();
+  }
+
+  /** Resolves when the functions that are there were looked at. */
+  async #watchFunctions({ adapter, bundleDir }: { adapter: HostAdapter; bundleDir: string }): Promise<void> {
+    const { config, clock, log, onFunctionChange } = this.#options;
     const watching = await watchFunctions({
       dir: config.functions,
       bundleDir,
@@ -435,9 +478,12 @@ class Starting {
         this.#problems.delete(change.name);
         if (change.kind === "bundle") {
           this.#roots.set(`sha256:${change.bundle.digest}`, change.bundle.root);
-          services.set(change.name, change.bundle.digest);
-        } else if (change.kind === "removed") services.remove(change.name);
-        else this.#problems.set(change.name, change.problems);
+          this.#digests.set(change.name, change.bundle.digest);
+          this.#services?.set(change.name, change.bundle.digest);
+        } else if (change.kind === "removed") {
+          this.#digests.delete(change.name);
+          this.#services?.remove(change.name);
+        } else this.#problems.set(change.name, change.problems);
         onFunctionChange({
           name: change.name,
           problems: change.kind === "problems" ? change.problems : [],
@@ -446,12 +492,114 @@ class Starting {
       },
     });
     this.#closing.use("functions watcher", watching);
-    this.#manifests = this.#closing.use(
-      "manifests watcher",
-      await watchManifests({ roots: config.manifests, store, checkCesql: checkExpression, clock, log }),
+  }
+
+  /**
+   * One of several processes: routes come from the active control plane through NATS, and this process runs that
+   * control plane when the lease falls to it. Resolves when there are routes to serve.
+   */
+  async #share(connection: MeshConnection, { leases, watchFunctions, ...parts }: SharedParts): Promise<void> {
+    const { config, clock, log, roles, say, signal } = this.#options;
+    const { nc } = connection;
+    this.#peers = this.#closing.use("peers", new Peers({ nc, log, report: () => this.#report() }));
+    const kv = await openRouteBucket(nc, { replicas: config.replicas });
+    const follower = new RouteFollower({ kv, clock, log, onRoutes: (routes) => this.#table.set(routes) });
+    this.#closing.use("routes", follower);
+    connection.onReconnect(() => follower.restart());
+    if (roles.has("dispatch") || roles.has("control")) await watchFunctions();
+    this.#closing.defer("functions of this machine", () => this.#functionFollower?.close());
+    this.#followFunctions(parts);
+    if (roles.has("control")) {
+      const leadership: Leadership = new Leadership({
+        hold: (listener) => leases.hold(controlLease, listener),
+        startTerm: (ending) => this.#startTerm({ ...parts, kv, follower, leadership, ending }),
+        clock,
+        log,
+      });
+      this.#leadership = this.#closing.use("leadership", leadership);
+      this.#waitingFor = "the active control plane";
+      await leadership.decided({ look: () => leases.revision(controlLease), signal });
+    }
+    if (!follower.isComplete) {
+      this.#waitingFor = "routes: no process with the control role has written them yet";
+      if (!roles.has("control"))
+        say("waiting for a process with the control role (weft serve --roles control)");
+    }
+    while (!follower.isComplete && !signal.aborted) await clock.sleep(routesPollMs, signal);
+    if (signal.aborted) throw new Error("stopped while starting");
+  }
+
+  /** One term as the active control plane. Rejects with nothing left running. */
+  async #startTerm({
+    kv,
+    follower,
+    leadership,
+    ending,
+    ...parts
+  }: ControlParts & {
+    readonly kv: Awaited<ReturnType<typeof openRouteBucket>>;
+    readonly follower: RouteFollower;
+    readonly leadership: Leadership;
+    readonly ending: AbortSignal;
+  }): Promise<Closeable> {
+    const { clock, log } = this.#options;
+    const term = new CloseStack((name, error) =>
+      log.error({ stage: "mesh", part: name, error: messageOf(error) }, "a part did not close"),
     );
-    await services.idle();
-    await control.settled();
+    const leads = () => leadership.isLeader && !ending.aborted;
+    try {
+      // The reconcilers hand revisions to this machine's host themselves.
+      await this.#functionFollower?.close();
+      this.#functionFollower = undefined;
+      term.defer("functions of this machine", () => this.#followFunctions(parts));
+      const writer = term.use("routes", new RouteWriter({ kv, clock, log, mayWrite: leads }));
+      const dataPlane = this.#dataPlane(parts.provisioner, (routes) => writer.set(routes));
+      await this.#startControl({
+        ...parts,
+        closing: term,
+        watchFunctions: async () => {},
+        dataPlane: {
+          ...dataPlane,
+          removeBroker: async (key) => {
+            requireLead(leads);
+            await dataPlane.removeBroker(key);
+          },
+          removeTrigger: async (trigger) => {
+            requireLead(leads);
+            await dataPlane.removeTrigger(trigger);
+          },
+          removeOrphans: async (alive) => {
+            await writer.complete(alive());
+            requireLead(leads);
+            await dataPlane.removeOrphans(alive);
+          },
+        },
+      });
+      await writer.settled();
+      while (follower.revision < writer.revision && leads()) await clock.sleep(routesPollMs, ending);
+      return term;
+    } catch (error) {
+      await term.close();
+      throw error;
+    }
+  }
+
+  #followFunctions({ store, adapter }: ControlParts): void {
+    const { clock, log, roles } = this.#options;
+    if (!roles.has("dispatch") || this.#phase === "draining") return;
+    this.#functionFollower = followFunctions({ store, host: adapter, clock, log });
+  }
+
+  #report(): PeerReport {
+    return {
+      host: hostname(),
+      pid: process.pid,
+      roles: [...this.#options.roles],
+      leads: this.#leadership?.isLeader ?? false,
+      ready: this.#notReady() === undefined,
+      inFlight: this.#dispatcher?.allInFlight() ?? {},
+      functions: this.#functions().map(({ instances, ...each }) => ({ ...each, instances: [...instances] })),
+    };
   }
 
   #listenIngress(): Promise<Listener> {
@@ -519,6 +667,7 @@ class Starting {
       route: (uid) => this.#table.routes.triggers.find((route) => route.uid === uid),
       inFlight: (uid) => this.#dispatcher?.inFlight(uid) ?? 0,
       functions: () => this.#functions(),
+      peers: async () => (await this.#peers?.ask()) ?? [],
       rejected: () => this.#rejected(),
       natsTrouble: () => this.#natsTrouble(),
       jsm: () => (this.#connection?.isConnected() ? this.#jsm : undefined),
@@ -597,10 +746,16 @@ class Starting {
   }
 
   #notReady(): string | undefined {
+    const reason = this.#cannotStore();
+    if (reason !== undefined) return reason;
+    const silent = this.#dispatcher?.silentFor(pullSilenceMs);
+    return silent === undefined ? undefined : `the consumer of trigger ${silent} does not answer`;
+  }
+
+  #cannotStore(): string | undefined {
     if (this.#phase === "draining") return "draining";
     if (this.#phase === "starting") return `starting: waiting for ${this.#waitingFor}`;
-    if (this.#connection?.isConnected() !== true) return "NATS is not connected";
-    return undefined;
+    return this.#connection?.isConnected() === true ? undefined : "NATS is not connected";
   }
 
   /** A frozen server keeps its connections: only an answer proves it alive. */
@@ -620,7 +775,7 @@ class Starting {
   }
 
   #refusal(): MeshError | undefined {
-    const reason = this.#notReady();
+    const reason = this.#cannotStore();
     return reason === undefined
       ? undefined
       : new MeshError("STORAGE_UNAVAILABLE", { found: reason, fix: "Send it again in a moment" });
@@ -635,6 +790,23 @@ class Starting {
     this.#options.onRecord(record);
     for (const follower of this.#followers) follower(record);
   }
+}
+
+/** What the control plane works with, in every term. */
+interface ControlParts {
+  readonly store: Store;
+  readonly adapter: HostAdapter;
+  readonly provisioner: Provisioner;
+}
+
+interface SharedParts extends ControlParts {
+  readonly leases: Leases;
+  readonly watchFunctions: () => Promise<void>;
+}
+
+/** The lease is no fence: what cannot be taken back is done only while it is held. */
+function requireLead(leads: () => boolean): void {
+  if (!leads()) throw new Error("another process has taken over");
 }
 
 interface PlaneParts {

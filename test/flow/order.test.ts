@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type DataPlane, startDataPlane, type TestDispatcher } from "../support/data-plane.ts";
+import { startTestMesh } from "../support/mesh.ts";
 import { type Inbox, type Subscriber, startSubscriber } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
 
@@ -180,3 +181,51 @@ describe("an ordered trigger with two dispatchers", () => {
     for (const each of both) await each.kill();
   });
 });
+
+test("an ordered trigger keeps its order through kill -9 of the mesh, new events among it", async () => {
+  const mesh = await startTestMesh();
+  const subscriber = await startSubscriber();
+  try {
+    const inbox = subscriber.inbox("mesh", ({ id, attempt }) =>
+      id === "a-3" && attempt < 4 ? 500 : { status: 204, delayMs: 5 },
+    );
+    await mesh.serve({
+      apiVersion: "eventing.knative.dev/v1",
+      kind: "Trigger",
+      metadata: { name: "ordered", annotations: { "weft.dev/order": "key" } },
+      spec: {
+        broker: "default",
+        subscriber: { uri: inbox.url },
+        delivery: { retry: 10, backoffPolicy: "linear", backoffDelay: "PT1S" },
+      },
+    });
+    const send = async (from: number, to: number) => {
+      for (let n = from; n < to; n++) {
+        for (const key of ["a", "b"]) {
+          const { status } = await mesh.post({
+            headers: {
+              "ce-specversion": "1.0",
+              "ce-type": "t",
+              "ce-source": "/s",
+              "ce-id": `${key}-${n}`,
+              "ce-partitionkey": key,
+            },
+          });
+          expect(status).toBe(202);
+        }
+      }
+    };
+    await send(0, 20);
+    await until(() => inbox.of("a-3").length > 0 && inbox.accepted().includes("b-19"));
+    await mesh.kill9();
+    await mesh.start();
+    await send(20, 40);
+    await until(() => new Set(inbox.accepted()).size === 80, { deadlineMs: 40_000 });
+    const byKey = acceptedByKey(inbox);
+    expect(byKey.get("a")).toEqual(inOrder(40));
+    expect(byKey.get("b")).toEqual(inOrder(40));
+  } finally {
+    await mesh.close();
+    await subscriber.close();
+  }
+}, 60_000);

@@ -17,8 +17,8 @@ import { JournalReader } from "../../src/mesh/journal/reader.ts";
 import { JournalWriter } from "../../src/mesh/journal/writer.ts";
 import { CloseStack } from "../../src/mesh/lifecycle.ts";
 import { silentLog } from "../../src/mesh/log.ts";
-import type { BrokerRoute, TriggerRoute } from "../../src/mesh/routes/route.ts";
 import { Responder } from "../../src/mesh/reply/responder.ts";
+import type { BrokerRoute, TriggerRoute } from "../../src/mesh/routes/route.ts";
 import { RouteTable } from "../../src/mesh/routes/table.ts";
 import { ackWaitMs, ensureTriggerConsumers } from "../../src/mesh/stream/consumer.ts";
 import { EventStore } from "../../src/mesh/stream/event-store.ts";
@@ -43,6 +43,7 @@ export interface TestDispatcher {
 
 export interface DataPlane {
   readonly nats: TestNats;
+  readonly table: RouteTable;
   /** A trigger with its consumers; whoever dispatches serves it from now on. */
   trigger(
     name: string,
@@ -50,7 +51,7 @@ export interface DataPlane {
   ): Promise<TriggerRoute>;
   /** Resolves when it is stored. */
   store(event: { id: string; type: string; data?: Uint8Array; [attribute: string]: unknown }): Promise<void>;
-  dispatcher(options?: { inHandBytesMax?: number }): Promise<TestDispatcher>;
+  dispatcher(options?: DispatcherOptions): Promise<TestDispatcher>;
   /** How many events a trigger's consumer has out or ahead. */
   owed(trigger: TriggerRoute): Promise<number>;
   /** Deletes the stored events of a type. */
@@ -58,6 +59,12 @@ export interface DataPlane {
   /** How often a trigger's consumer has handed something out. */
   deliveries(trigger: TriggerRoute): Promise<number>;
   close(): Promise<void>;
+}
+
+export interface DispatcherOptions {
+  readonly inHandBytesMax?: number;
+  /** It never says that an attempt still runs. */
+  readonly isSilent?: boolean;
 }
 
 export interface DataPlaneOptions {
@@ -102,7 +109,7 @@ export async function startDataPlane(options: DataPlaneOptions = {}): Promise<Da
   const store = new EventStore({ publisher: started.use("publisher", new Publisher(nc, clock)), nc, clock });
   const consumerOf = ({ uid }: TriggerRoute) => jsm.consumers.info("weft-ev-default_default", `t-${uid}`);
 
-  async function dispatcher({ inHandBytesMax }: { inHandBytesMax?: number } = {}): Promise<TestDispatcher> {
+  async function dispatcher(wishes: DispatcherOptions = {}): Promise<TestDispatcher> {
     const own = new CloseStack();
     const connection = await nats.connect("dispatcher");
     const { nc } = connection;
@@ -121,7 +128,7 @@ export async function startDataPlane(options: DataPlaneOptions = {}): Promise<Da
       owner: "test",
       ...(options.leaseTtlMs === undefined ? {} : { ttlMs: options.leaseTtlMs }),
     });
-    const budget = new ByteBudget(inHandBytesMax);
+    const budget = new ByteBudget(wishes.inHandBytesMax);
     const settler = new Settler({
       clock,
       log,
@@ -142,7 +149,7 @@ export async function startDataPlane(options: DataPlaneOptions = {}): Promise<Da
         jsm,
         leases,
         budget,
-        ackWaitMs: waitMs,
+        ackWaitMs: wishes.isSilent ? 3_600_000 : waitMs,
         clock,
         log,
         caller,
@@ -170,6 +177,7 @@ export async function startDataPlane(options: DataPlaneOptions = {}): Promise<Da
 
   return {
     nats,
+    table,
     async trigger(name, wishes) {
       const trigger: TriggerRoute = {
         namespace: "default",
@@ -204,7 +212,10 @@ export async function startDataPlane(options: DataPlaneOptions = {}): Promise<Da
       return trigger;
     },
     async store({ data, ...attributes }) {
-      const event = { attributes: { specversion: "1.0", source: `/test/${attributes.type}`, ...attributes }, data } as Event;
+      const event = {
+        attributes: { specversion: "1.0", source: `/test/${attributes.type}`, ...attributes },
+        data,
+      } as Event;
       await store.store(broker, event);
     },
     dispatcher,

@@ -51,11 +51,20 @@ function buildProgram(context: CliContext, report: Report): Command {
 
 function addUp(program: Command, context: CliContext, report: Report): void {
   const up = program.command("up").description("run the mesh here, until Ctrl-C");
-  for (const name of configNames) up.addOption(configOption(name));
+  for (const name of configNames) if (name !== "roles") up.addOption(configOption(name));
   up.option("--json", "accepted for uniformity; `up` prints lines");
   up.action(async ({ json: _json, ...flags }: Record<string, unknown>) => {
     const { runUp } = await import("./up.ts");
     report(await runUp(flags, context));
+  });
+  const serve = program
+    .command("serve")
+    .description("run this process's part of a mesh that several processes share on one NATS (--nats-url)");
+  for (const name of configNames) if (name !== "reset") serve.addOption(configOption(name));
+  serve.option("--json", "accepted for uniformity; `serve` prints lines");
+  serve.action(async ({ json: _json, ...flags }: Record<string, unknown>) => {
+    const { runServe } = await import("./serve.ts");
+    report(await runServe(flags, context));
   });
 }
 
@@ -96,16 +105,14 @@ function addObjects(program: Command, context: CliContext, report: Report): void
 }
 
 function addEvents(program: Command, context: CliContext, report: Report): void {
-  withServer(program.command("send").description("send an event").argument("<type>"))
-    .option("-d, --data <data>", "JSON, or text")
-    .option("-b, --broker <broker>", "the broker", "default")
-    .option("-n, --namespace <namespace>", "its namespace", "default")
-    .option("-s, --source <source>", "the event's source", "/weft/cli")
-    .option("--id <id>", "the event's id (default: a random one)")
-    .option("--subject <subject>", "the event's subject")
-    .option("-e, --extension <name=value>", "an extension attribute; repeatable", collect, [])
+  withEvent(program.command("send").description("send an event").argument("<type>")).action(
+    async (type, options) => report(await (await import("./send.ts")).runSend(type, options, context)),
+  );
+  withEvent(program.command("request").description("send an event and wait for its reply").argument("<type>"))
+    .option("-w, --wait <duration>", "how long (default: as the mesh is configured)")
+    .option("--reply-type <type>", "the first event of this type in the flow is the reply")
     .action(async (type, options) =>
-      report(await (await import("./send.ts")).runSend(type, options, context)),
+      report(await (await import("./request.ts")).runRequest(type, options, context)),
     );
   withServer(program.command("tail").description("follow what happens to events")).action(async (options) =>
     report(await (await import("./tail.ts")).runTail(options, context)),
@@ -216,6 +223,17 @@ function withServer(command: Command): Command {
     .option("--server <url>", "control address of the mesh (WEFT_SERVER)")
     .option("--data-dir <folder>", "data directory of a mesh on this machine (WEFT_DATA_DIR)")
     .option("--json", "print JSON");
+}
+
+function withEvent(command: Command): Command {
+  return withServer(command)
+    .option("-d, --data <data>", "JSON, or text")
+    .option("-b, --broker <broker>", "the broker", "default")
+    .option("-n, --namespace <namespace>", "its namespace", "default")
+    .option("-s, --source <source>", "the event's source", "/weft/cli")
+    .option("--id <id>", "the event's id (default: a random one)")
+    .option("--subject <subject>", "the event's subject")
+    .option("-e, --extension <name=value>", "an extension attribute; repeatable", collect, []);
 }
 
 function withLetters(command: Command): Command {

@@ -7,7 +7,12 @@ import type { CliContext } from "./context.ts";
 
 /** What `weft up` records in the data directory while it runs. */
 export const endpointsFile = "mesh.json";
-export const endpointsSchema = z.object({ events: z.url(), control: z.url(), pid: z.int() });
+export const endpointsSchema = z.object({
+  /** Empty when that process takes no events and knows no address that does. */
+  events: z.url().or(z.literal("")),
+  control: z.url(),
+  pid: z.int(),
+});
 export type Endpoints = z.output<typeof endpointsSchema>;
 
 export interface ServerOptions {
@@ -45,7 +50,13 @@ export class Client {
 
   /** Where events go in. */
   async endpoints(): Promise<{ events: string }> {
-    return z.object({ events: z.string() }).parse(await this.json("/weft/v1/endpoints"));
+    const { events } = z.object({ events: z.string() }).parse(await this.json("/weft/v1/endpoints"));
+    if (events !== "") return { events };
+    throw new MeshError("NOT_FOUND", {
+      field: "events port",
+      found: `${this.#control} runs without the ingress role`,
+      fix: "Ask a process with that role, or start this one with --public-url",
+    });
   }
 }
 

@@ -1,6 +1,7 @@
 /** `weft send TYPE [-d DATA]`: one event into a broker, as any producer would send it. */
 import { randomUUID } from "node:crypto";
 import { MeshError } from "../errors.ts";
+import type { Event } from "../event/event.ts";
 import { encodeStructured } from "../event/http.ts";
 import { eventFromJson } from "../event/json.ts";
 import { connectClient, type ServerOptions } from "./client.ts";
@@ -20,16 +21,8 @@ export interface SendOptions extends ServerOptions {
 export async function runSend(type: string, options: SendOptions, context: CliContext): Promise<ExitCode> {
   const client = await connectClient(options, context);
   const { events } = await client.endpoints();
-  const id = options.id ?? randomUUID();
-  const event = eventFromJson({
-    specversion: "1.0",
-    id,
-    type,
-    source: options.source,
-    ...(options.subject === undefined ? {} : { subject: options.subject }),
-    ...Object.fromEntries(options.extension.map(parseExtension)),
-    ...parseData(options.data),
-  });
+  const event = composeEvent(type, options);
+  const { id } = event.attributes;
   const { contentType, body } = encodeStructured(event);
   const url = `${events}/${options.namespace}/${options.broker}`;
   const response = await fetch(url, {
@@ -45,6 +38,19 @@ export async function runSend(type: string, options: SendOptions, context: CliCo
   }
   context.out(options.json ? `${JSON.stringify({ id, type, url })}\n` : `accepted ${type} ${id} by ${url}\n`);
   return 0;
+}
+
+/** The event that the options describe. */
+export function composeEvent(type: string, options: SendOptions): Event {
+  return eventFromJson({
+    specversion: "1.0",
+    id: options.id ?? randomUUID(),
+    type,
+    source: options.source,
+    ...(options.subject === undefined ? {} : { subject: options.subject }),
+    ...Object.fromEntries(options.extension.map(parseExtension)),
+    ...parseData(options.data),
+  });
 }
 
 function parseExtension(text: string): [string, string] {

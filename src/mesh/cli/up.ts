@@ -2,11 +2,11 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { rfc3339, systemClock } from "../clock.ts";
-import { type Config, parseConfig } from "../config.ts";
+import { allRoles, type Config, parseConfig } from "../config.ts";
 import type { BundleProblem } from "../host/bundle.ts";
 import type { LogLine } from "../host/instance.ts";
 import { createLog } from "../log.ts";
-import { type Mesh, startMesh } from "../mesh.ts";
+import { type Mesh, type MeshOptions, startMesh } from "../mesh.ts";
 import { type Endpoints, endpointsFile } from "./client.ts";
 import type { CliContext, ExitCode } from "./context.ts";
 import { LinePrinter } from "./line-printer.ts";
@@ -17,7 +17,18 @@ export async function runUp(
   flags: Readonly<Record<string, unknown>>,
   context: CliContext,
 ): Promise<ExitCode> {
-  const config = parseConfig(flags, context.environment);
+  return runMesh(parseConfig(flags, context.environment), context, {
+    roles: new Set(allRoles),
+    shared: false,
+  });
+}
+
+/** Runs this process's part of a mesh until it is stopped. */
+export async function runMesh(
+  config: Config,
+  context: CliContext,
+  part: Pick<MeshOptions, "roles" | "shared">,
+): Promise<ExitCode> {
   const startedMs = systemClock.monotonic();
   const printer = new LinePrinter(context.out, systemClock);
   const say = (line: string) => printer.line(line);
@@ -35,12 +46,18 @@ export async function runUp(
     },
     onRecord: (record) => printer.record(record),
     signal: context.stop,
+    ...part,
   });
   const endpoints = join(mesh.dataDir, endpointsFile);
   await writeFile(endpoints, JSON.stringify(endpointsOf(mesh)), { mode: 0o600 });
   const seconds = ((systemClock.monotonic() - startedMs) / 1000).toFixed(1);
   printer.flush();
-  context.out(banner(mesh, config, { seconds, workingDirectory: context.workingDirectory }));
+  const { workingDirectory } = context;
+  context.out(
+    part.shared
+      ? sharedBanner(mesh, part.roles, { seconds, workingDirectory })
+      : banner(mesh, config, { seconds, workingDirectory }),
+  );
   for (const { file, line, kind, name, message } of mesh.rejected()) {
     if (kind !== "Function") say(`rejected  ${file}:${line}  ${kind} ${name}: ${message}`);
   }
@@ -86,6 +103,22 @@ weft ${version} is ready (${seconds} s)
   See what is going on: npx weft status     Stop: Ctrl-C
 
 `;
+}
+
+function sharedBanner(
+  mesh: Mesh,
+  roles: MeshOptions["roles"],
+  { seconds, workingDirectory }: { seconds: string; workingDirectory: string },
+): string {
+  const lines = [
+    `\nweft ${version} is ready (${seconds} s)\n`,
+    `  roles      ${[...roles].join(", ")}`,
+    ...(roles.has("ingress") ? [`  events     ${mesh.eventsUrl}/<namespace>/<broker>`] : []),
+    `  control    ${mesh.controlUrl}   /readyz /weft/v1/status`,
+    `  data       ${relative(workingDirectory, mesh.dataDir) || "."}/    NATS ${mesh.nats.safeUrl} (${mesh.nats.version})\n`,
+    "  The other processes of this mesh: npx weft status --json     Stop: Ctrl-C\n\n",
+  ];
+  return lines.join("\n");
 }
 
 function formatFunctionLine({ service, stream, line }: LogLine): string {

@@ -7,6 +7,7 @@ import { consumerInfo } from "../stream/consumer.ts";
 import { countDelayed } from "../stream/delayed.ts";
 import { ignoring } from "../stream/stream.ts";
 import { eventStream, redriveStream } from "../stream/subjects.ts";
+import type { PeerReport } from "./peers.ts";
 
 /** A document or function that was refused; the rest of the mesh works on. */
 export interface Rejected {
@@ -43,6 +44,8 @@ export interface StatusParts {
   readonly route: (uid: string) => TriggerRoute | undefined;
   readonly inFlight: (uid: string) => number;
   readonly functions: () => readonly FunctionSummary[];
+  /** What all processes of the mesh say, this one among them; none when this process is the whole mesh. */
+  readonly peers: () => Promise<readonly PeerReport[]>;
   readonly rejected: () => readonly Rejected[];
   /** undefined while NATS is not connected. */
   readonly jsm: () => JetStreamManager | undefined;
@@ -76,7 +79,7 @@ export class StatusReader {
   async read(): Promise<Record<string, unknown>> {
     const { version, pid, ready, nats, functions, rejected, brokers, triggers, inFlight } = this.#parts;
     const listed = { brokers: brokers(), triggers: triggers() };
-    const figures = await this.#figures(listed);
+    const [figures, peers] = await Promise.all([this.#figures(listed), this.#parts.peers()]);
     return {
       version,
       pid,
@@ -89,7 +92,7 @@ export class StatusReader {
       })),
       triggers: listed.triggers.map((trigger) => {
         const { owed, ...counted } = figures.triggers.get(trigger.uid) ?? nothingCounted;
-        const running = inFlight(trigger.uid);
+        const running = peers.length === 0 ? inFlight(trigger.uid) : inFlightOf(trigger.uid, peers);
         return {
           namespace: trigger.namespace,
           name: trigger.name,
@@ -100,8 +103,9 @@ export class StatusReader {
           ...counted,
         };
       }),
-      functions: functions(),
+      functions: peers.length === 0 ? functions() : functionsOf(peers),
       rejected: rejected(),
+      ...(peers.length === 0 ? {} : { processes: peers.map(toProcess) }),
     };
   }
 
@@ -113,6 +117,27 @@ export class StatusReader {
     if (found !== undefined) this.#last = found;
     return this.#last;
   }
+}
+
+function inFlightOf(uid: string, peers: readonly PeerReport[]): number {
+  return peers.reduce((sum, { inFlight }) => sum + (inFlight[uid] ?? 0), 0);
+}
+
+/** One entry per function, with the instances of all machines. */
+function functionsOf(peers: readonly PeerReport[]): FunctionSummary[] {
+  const all = Map.groupBy(
+    peers.flatMap(({ functions }) => functions),
+    ({ namespace, name }) => `${namespace}/${name}`,
+  );
+  return [...all.values()].flatMap((each) => {
+    const [first] = each;
+    if (first === undefined) return [];
+    return { ...first, instances: each.flatMap(({ instances }) => instances) };
+  });
+}
+
+function toProcess({ host, pid, roles, leads, ready }: PeerReport) {
+  return { host, pid, roles, leads, ready };
 }
 
 interface Listed {

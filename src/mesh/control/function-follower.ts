@@ -45,7 +45,10 @@ export function followFunctions({ store, host, clock, log }: FunctionFollowerOpt
   return controller;
 }
 
-async function follow(key: ReconcileKey, { store, host }: { store: Store; host: FunctionHost }): Promise<void> {
+async function follow(
+  key: ReconcileKey,
+  { store, host }: { store: Store; host: FunctionHost },
+): Promise<void> {
   const object = store.get(SERVICE, key);
   if (object === undefined || object.metadata.deletionTimestamp !== undefined) {
     await host.remove(key);

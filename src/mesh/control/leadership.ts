@@ -11,6 +11,7 @@ import type { Closeable } from "../lifecycle.ts";
 import type { Log } from "../log.ts";
 
 const retryMs = 1000;
+const lookMs = 100;
 
 export interface HeldLease extends Closeable {
   /** True only while nobody else can have it. */
@@ -28,7 +29,7 @@ export interface LeadershipOptions {
 export class Leadership implements Closeable {
   readonly #options: LeadershipOptions;
   readonly #lease: HeldLease;
-  readonly #first = Promise.withResolvers<void>();
+  #hasLed = false;
   #terms: Promise<void> = Promise.resolve();
   #term: AbortController | undefined;
 
@@ -44,9 +45,30 @@ export class Leadership implements Closeable {
     return this.#lease.isHeld;
   }
 
-  /** Resolves when the first term of this process is under way. */
-  get firstTerm(): Promise<void> {
-    return this.#first.promise;
+  /**
+   * Resolves when the first term of this process is under way, or when another process is seen to renew the lease
+   * (`look` reads its revision), or when the signal aborts.
+   */
+  async decided({
+    look,
+    signal,
+  }: {
+    readonly look: () => Promise<number | undefined>;
+    readonly signal: AbortSignal;
+  }): Promise<void> {
+    const { clock, log } = this.#options;
+    let before: number | undefined;
+    while (!signal.aborted && !this.#hasLed) {
+      if (!this.isLeader) {
+        const seen = await look().catch((error: unknown) => {
+          log.debug({ stage: "control", error: messageOf(error) }, "the lease could not be read");
+          return undefined;
+        });
+        if (before !== undefined && seen !== undefined && seen !== before && !this.isLeader) return;
+        before = seen ?? before;
+      } else before = undefined;
+      await clock.sleep(lookMs, signal);
+    }
   }
 
   /** Ends the term, then hands the lease on. */
@@ -83,7 +105,7 @@ export class Leadership implements Closeable {
         await clock.sleep(retryMs, signal);
         continue;
       }
-      this.#first.resolve();
+      this.#hasLed = true;
       await aborted(signal);
       await term.close();
     }

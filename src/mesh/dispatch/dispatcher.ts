@@ -31,6 +31,21 @@ export class Dispatcher implements Closeable {
     return this.#workers.get(triggerUid)?.inFlight ?? 0;
   }
 
+  /** Attempts running now, by trigger uid; triggers without any are left out. */
+  allInFlight(): Record<string, number> {
+    return Object.fromEntries(
+      [...this.#workers].flatMap(([uid, { inFlight }]) => (inFlight > 0 ? [[uid, inFlight] as const] : [])),
+    );
+  }
+
+  /** The first trigger whose consumer has owed an answer for longer than `ms`, as `<namespace>/<trigger>`. */
+  silentFor(ms: number): string | undefined {
+    for (const { pullSilentMs, route } of this.#workers.values()) {
+      if (pullSilentMs > ms) return `${route.namespace}/${route.name}`;
+    }
+    return undefined;
+  }
+
   /** The connection to NATS is back: pulls made before it are lost. */
   restart(): void {
     for (const worker of this.#workers.values()) worker.restart();

@@ -33,6 +33,7 @@ import type { Capacity } from "./capacity.ts";
 import { afterAttempt, type Congestion, congestionSign, uncongested, windowOf } from "./congestion.ts";
 import { redrivenFrom } from "./dead-letter.ts";
 import { judge, type Verdict } from "./deliver.ts";
+import { Histories } from "./histories.ts";
 import { orderKey } from "./order-key.ts";
 import { OrderedLine } from "./ordered-line.ts";
 import { freshHistory, type History, historyOf, incarnationOf, type Parcel } from "./parcel.ts";
@@ -64,7 +65,6 @@ const redriveShare = 10;
 const faultRetryMs = 5000;
 /** No memory for it now: the event comes back after this. */
 const noMemoryMs = 1000;
-const historiesMax = 50_000;
 /** What a delivery takes besides its data. */
 const deliveryOverheadBytes = 1024;
 /** A back-off that ends within this is over: the server's timers and ours differ. */
@@ -81,7 +81,7 @@ export class Worker implements BudgetHolder {
   readonly #waiting: Readonly<Record<Origin, Map<string, Delivery>>> = { e: new Map(), r: new Map() };
   /** Whose bytes are taken (W6). */
   readonly #inHand = new Set<Delivery>();
-  readonly #histories = new Map<string, History>();
+  readonly #histories = new Histories();
   readonly #heartbeat: Timer;
   /** Absent while another process is the active one of an ordered trigger. */
   #events: Puller | undefined;
@@ -118,6 +118,11 @@ export class Worker implements BudgetHolder {
   /** Attempts running now. */
   get inFlight(): number {
     return this.#inFlight.size - this.#waitingForCapacity;
+  }
+
+  /** How long the server has owed this worker an answer to a pull. */
+  get pullSilentMs(): number {
+    return Math.max(this.#events?.silentMs ?? 0, this.#redrives.silentMs);
   }
 
   /** The trigger or its broker changed; what is in flight finishes under the old route. */
@@ -258,7 +263,6 @@ export class Worker implements BudgetHolder {
       this.#waiting[origin].set(key, delivery);
     }
     this.#startWaiting();
-    if (!this.#inFlight.has(key)) this.#events?.refill();
   }
 
   /** The key an ordered delivery waits for; what the trigger does not want, or cannot be read, waits for nothing. */
@@ -327,8 +331,8 @@ export class Worker implements BudgetHolder {
   async #handle(delivery: Delivery, origin: Origin, key: string): Promise<Settled> {
     const parcel = await this.#open(delivery, origin, key);
     const settled = await this.#process(parcel);
-    if (settled.kind === "acked") this.#histories.delete(key);
-    else this.#remember(key, parcel.history);
+    if (settled.kind === "acked") this.#histories.forget(key);
+    else this.#histories.remember(key, parcel.history, delivery.deliveryCount);
     return settled;
   }
 
@@ -416,25 +420,13 @@ export class Worker implements BudgetHolder {
 
   async #history(delivery: Delivery, origin: Origin, key: string): Promise<History> {
     if (delivery.deliveryCount === 1) return freshHistory();
-    const known = this.#histories.get(key);
-    if (known !== undefined) return known;
-    const { uid } = this.#route;
-    return historyOf(
-      await this.#parts.journalReader.attempts(this.#broker, {
-        triggerUid: uid,
-        origin,
-        sequence: delivery.sequence,
-      }),
-    );
-  }
-
-  #remember(key: string, history: History): void {
-    if (this.#histories.size >= historiesMax) {
-      // The journal remembers what is dropped here.
-      const oldest = this.#histories.keys().next().value;
-      if (oldest !== undefined) this.#histories.delete(oldest);
-    }
-    this.#histories.set(key, history);
+    return this.#histories.recall(key, {
+      deliveryCount: delivery.deliveryCount,
+      readJournal: async () => {
+        const place = { triggerUid: this.#route.uid, origin, sequence: delivery.sequence };
+        return historyOf(await this.#parts.journalReader.attempts(this.#broker, place));
+      },
+    });
   }
 
   #sayWorking(): void {

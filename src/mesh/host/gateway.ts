@@ -39,13 +39,14 @@ export function createGateway({ host, clock }: GatewayOptions): Gateway {
   };
 }
 
+const label = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?";
+const functionHost = new RegExp(
+  `^(${label})\\.(${label})\\.(?:localhost|svc|svc\\.cluster\\.local)\\.?(?::\\d+)?$`,
+);
+
 /** undefined when the Host header names no function. */
 export function parseFunctionHost(header: string | undefined): ServiceRef | undefined {
-  const label = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?";
-  const match = new RegExp(
-    `^(${label})\\.(${label})\\.(?:localhost|svc|svc\\.cluster\\.local)\\.?(?::\\d+)?$`,
-  ).exec(header?.toLowerCase() ?? "");
-  const [, name, namespace] = match ?? [];
+  const [, name, namespace] = functionHost.exec(header?.toLowerCase() ?? "") ?? [];
   return name === undefined || namespace === undefined ? undefined : { namespace, name };
 }
 

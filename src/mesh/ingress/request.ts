@@ -45,7 +45,7 @@ export type RequestOutcome =
       readonly error: MeshError;
       /** Beside the fields every problem has. */
       readonly problem: Readonly<Record<string, unknown>>;
-      /** Where the reply can be fetched later; absent when none will come. */
+      /** Where the reply can be fetched later; absent when none is to be expected. */
       readonly location?: string;
     }
   /** Nobody is there to be told. */
@@ -105,7 +105,7 @@ export async function fetchReply(
   const { requester } = parts;
   if (!isToken(token)) throw unknownToken(token);
   const answer = await requester.answerTo(token);
-  if (answer !== undefined) return ending(answer);
+  if (answer !== undefined) return ending(answer, token);
   const place = await requester.progressOf(token);
   if (place === undefined) throw unknownToken(token);
   const event = await requester.eventAt(place);
@@ -134,13 +134,15 @@ async function follow(
 
 function outcomeOf(parts: RequestParts, waited: Ended): Promise<RequestOutcome> | RequestOutcome {
   const { ended } = waited;
-  if (typeof ended !== "string") return ending(ended);
+  if (typeof ended !== "string") return ending(ended, waited.wait.token);
   return ended === "left" ? { kind: "left" } : timedOut(parts, waited);
 }
 
-function ending(answer: Answer): RequestOutcome {
+/** A dead letter that is redriven may still lead to a reply: the problem says where that will be. */
+function ending(answer: Answer, token: string): RequestOutcome {
   if (answer.kind === "reply") return answer;
-  const { kind: _dead, ...problem } = answer;
+  const { kind: _dead, ...dead } = answer;
+  const problem = { ...dead, reply: repliesPath + token };
   return { kind: "none", error: new MeshError("REPLY_DEAD", deadDetail(answer)), problem };
 }
 

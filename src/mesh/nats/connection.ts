@@ -29,7 +29,7 @@ import { isNewEnough, parseVersion, tooOld } from "./version.ts";
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const RECONNECT_WAIT_MS = 250;
-const PING_INTERVAL_MS = 20_000;
+const PING_INTERVAL_MS = 5000;
 const PINGS_UNANSWERED_MAX = 2;
 const CLOSE_FLUSH_MS = 2000;
 

@@ -11,6 +11,9 @@ export type StartPoint =
 export const START_POINT_WANTED =
   'one of "new", "first", seq:<number>, time:<RFC 3339>, since:<ISO 8601 duration>';
 
+/** Storage counts nanoseconds since 1970 in 64 bits: a time outside would come out at the other end. */
+const TIME_MS_MAX = Date.UTC(2262, 0, 1);
+
 const timestamp = z.iso.datetime({ offset: true });
 const sequence = /^[1-9]\d{0,14}$/;
 
@@ -23,14 +26,18 @@ export function parseStartPoint(text: string, nowMs: number): StartPoint | undef
     case "seq":
       return sequence.test(value) ? { kind: "sequence", sequence: Number(value) } : undefined;
     case "time":
-      return timestamp.safeParse(value).success ? { kind: "time", atMs: Date.parse(value) } : undefined;
+      return timestamp.safeParse(value).success ? timeAt(Date.parse(value)) : undefined;
     case "since": {
       const ms = parseDuration(value);
-      return ms === undefined || ms < 0 ? undefined : { kind: "time", atMs: Math.round(nowMs - ms) };
+      return ms === undefined || ms < 0 ? undefined : timeAt(Math.round(nowMs - ms));
     }
     default:
       return undefined;
   }
+}
+
+function timeAt(ms: number): StartPoint {
+  return { kind: "time", atMs: Math.min(Math.max(0, ms), TIME_MS_MAX) };
 }
 
 /** As parseStartPoint, but a bare number is a sequence and a bare timestamp a time, as a command line has them. */

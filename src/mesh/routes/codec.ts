@@ -45,6 +45,7 @@ const triggerSchema = z.looseObject({
   concurrency: z.number().int().min(1),
   paused: z.boolean(),
   order: z.literal("key").optional(),
+  rewind: z.looseObject({ sequence: z.number().int(), at: z.string() }).optional(),
 });
 
 export function encodeRoute(route: BrokerRoute | TriggerRoute): string {

@@ -1,10 +1,11 @@
 /** Builds what a handler gets beside its event: deadline, trigger, log, and the events it may produce. */
 import type { IncomingMessage } from "node:http";
 import { type Clock, rfc3339 } from "../clock.ts";
-import { fromAuthorEvent } from "./author-event.ts";
+import { fromAuthorEvent, toAuthorEvent } from "./author-event.ts";
 import { emitEvent } from "./emit.ts";
 import { completeEvent } from "./reply.ts";
-import type { CloudEvent, CloudEventInput, Ctx, EventAttributes, Logger } from "./sdk.ts";
+import { requestReply } from "./request.ts";
+import type { CloudEvent, CloudEventInput, Ctx, EventAttributes, Logger, RequestOptions } from "./sdk.ts";
 import { toHeaders } from "./web.ts";
 
 export interface FunctionIdentity {
@@ -29,6 +30,10 @@ export interface CtxSource {
   readonly log: (fields: Record<string, unknown>) => Logger;
   readonly waitUntil: (work: Promise<unknown>, log: Logger) => void;
 }
+
+const requestTimeoutMs = 30_000;
+/** Of the time left, so much is kept for handling the answer of a request. */
+const answerReserveMs = 50;
 
 export type Complete = (input: EventAttributes & { readonly data?: unknown }) => CloudEvent;
 
@@ -70,6 +75,21 @@ export function createCtx(source: CtxSource): { ctx: Ctx; complete: Complete } {
         broker: options.broker ?? broker?.name,
         signal,
       }),
+    request: async <T>(
+      event: CloudEventInput,
+      { broker: name, timeoutMs = requestTimeoutMs, replyType }: RequestOptions = {},
+    ) => {
+      const remainingMs = ctx.deadline - clock.now() - answerReserveMs;
+      const reply = await requestReply(fromAuthorEvent(complete(event) as CloudEventInput), {
+        ingressUrl: source.ingressUrl,
+        namespace: broker?.namespace ?? identity.namespace,
+        broker: name ?? broker?.name,
+        replyType,
+        waitMs: Math.max(0, Math.min(timeoutMs, remainingMs)),
+        signal,
+      });
+      return toAuthorEvent(reply) as CloudEvent<T>;
+    },
     reply: <T>(data: T, attributes: EventAttributes = {}) =>
       complete({ ...attributes, data }) as CloudEvent<T>,
     waitUntil: (work) => source.waitUntil(work, log),

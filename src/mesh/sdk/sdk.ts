@@ -50,6 +50,20 @@ export interface Logger {
   error(text: string, fields?: Record<string, unknown>): void;
 }
 
+export interface RequestOptions {
+  readonly broker?: string;
+  readonly timeoutMs?: number;
+  readonly replyType?: string;
+}
+
+/** No reply came: why, in the words of the catalogue (`NO_RESPONDER`, `REPLY_DEAD`, `REPLY_TIMEOUT`, …). */
+export interface RequestError extends Error {
+  readonly code: string;
+  readonly status: number;
+  /** After a timeout: the path on the events port where the reply can be fetched later. */
+  readonly reply?: string;
+}
+
 export interface Ctx {
   readonly log: Logger;
   /** Aborts at the deadline, when the caller goes away, and on a forced stop. */
@@ -69,6 +83,12 @@ export interface Ctx {
   readonly headers: Headers;
   /** Sends an extra event to the broker this one came from; resolves once it is stored, rejects otherwise. */
   emit(event: CloudEventInput, options?: { readonly broker?: string }): Promise<void>;
+  /**
+   * Sends an event to a broker and resolves to the reply that the mesh brings back, within `timeoutMs` (30 s) and
+   * this call's own deadline. With `replyType` the reply is the first event of that type in the flow. Rejects with
+   * a RequestError when none came.
+   */
+  request<T = unknown>(event: CloudEventInput, options?: RequestOptions): Promise<CloudEvent<T>>;
   /** Builds the reply event with everything filled in; return it from the handler. */
   reply<T>(data: T, attributes?: EventAttributes): CloudEvent<T>;
   /** Keeps the instance alive after the answer until the promise settles (at most the service's timeout). */

@@ -91,6 +91,12 @@ export class Leases {
     return new Leases(kv, options);
   }
 
+  /** The revision of the lease as somebody holds it now: it changes while they are alive. */
+  async revision(name: string): Promise<number | undefined> {
+    const entry = await this.#kv.get(name);
+    return entry?.operation === "PUT" ? entry.revision : undefined;
+  }
+
   /** Wants the lease of this name from now on until the result is closed. */
   hold(name: string, listener: LeaseListener): Lease {
     return new Lease(this.#kv, { ...this.#options, name, listener });

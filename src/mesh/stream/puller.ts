@@ -5,6 +5,7 @@
  * L1  `asked` counts deliveries requested and not yet arrived; asked + in the owner's hands ≤ what it wants.
  * L2  a pull that ends early says how many it still owed; a lost answer is noticed by missing heartbeats and
  *     then every pull is forgotten and asked again on a fresh inbox (JetStream redelivers what got lost).
+ *     A single pull that is lost beside others that live is forgotten once it must have expired.
  * L3  nothing thrown here reaches the NATS reader.
  */
 import { createInbox, type Msg, type NatsConnection, nanos, type Subscription } from "@nats-io/nats-core";
@@ -32,6 +33,9 @@ const expiresMs = 30_000;
 const heartbeatMs = 5_000;
 const silenceMaxMs = 2 * heartbeatMs + 1_000;
 const retryMs = 250;
+const monitorMs = 1000;
+/** How late the end of a pull that expired may be heard. */
+const expiryLagMs = 2000;
 /** Ask again once this share of the window is free; smaller batches would only cost round trips. */
 const refillShare = 4;
 
@@ -61,6 +65,10 @@ export class Puller implements Closeable {
   #pulls = 0;
   #lastHeardMs: number;
   #retry: Timer | undefined;
+  /** Since when an answer is waited for: a delivery or a sign that the pull is alive. */
+  #waitingSinceMs: number | undefined;
+  /** How many deliveries were asked for, by the monitoring period in which they were. */
+  readonly #askedIn = new Map<number, number>();
   #closed = false;
 
   constructor(options: PullerOptions) {
@@ -68,7 +76,7 @@ export class Puller implements Closeable {
     this.#outbox = outboxOf(options.nc);
     this.#subject = pullSubject(options.stream, options.consumer);
     this.#lastHeardMs = options.clock.monotonic();
-    this.#monitor = options.clock.every(1000, () => this.#checkSilence());
+    this.#monitor = options.clock.every(monitorMs, () => this.#monitorPulls());
     this.#renew();
     this.refill();
   }
@@ -76,6 +84,12 @@ export class Puller implements Closeable {
   /** Deliveries requested and not yet arrived. */
   get asked(): number {
     return this.#asked;
+  }
+
+  /** How long the server has owed an answer; 0 while nothing is asked of it. */
+  get silentMs(): number {
+    if (this.#waitingSinceMs === undefined || (this.#asked === 0 && this.#retry === undefined)) return 0;
+    return this.#options.clock.monotonic() - this.#waitingSinceMs;
   }
 
   /** Call whenever the owner can take more. Cheap; asks only when worth a round trip. */
@@ -104,8 +118,12 @@ export class Puller implements Closeable {
 
   #ask(batch: number): void {
     const { nc, clock } = this.#options;
-    if (this.#asked === 0) this.#lastHeardMs = clock.monotonic();
+    const now = clock.monotonic();
+    if (this.#asked === 0) this.#lastHeardMs = now;
+    this.#waitingSinceMs ??= now;
     this.#asked += batch;
+    const period = Math.floor(now / monitorMs);
+    this.#askedIn.set(period, (this.#askedIn.get(period) ?? 0) + batch);
     const request = { batch, expires: nanos(expiresMs), idle_heartbeat: nanos(heartbeatMs) };
     try {
       nc.publish(this.#subject, JSON.stringify(request), { reply: `${this.#inbox}.${this.#pulls++}` });
@@ -124,21 +142,29 @@ export class Puller implements Closeable {
       return;
     }
     this.#asked = Math.max(0, this.#asked - 1);
+    this.#noteAnswer();
     this.#options.onDelivery(delivery);
+    // What was too little to ask for may be worth it now that less is on its way.
+    this.refill();
   }
 
   /** Sheet nats-jetstream §3.2, the status table. */
   #onStatus(msg: Msg): void {
     const code = msg.headers?.code ?? 0;
-    if (code === 100) return;
+    if (code === 100) {
+      this.#noteAnswer();
+      return;
+    }
     if (code === 503) {
       this.#pause("no JetStream leader answers for the consumer");
       return;
     }
     const owed = Number(msg.headers?.get("Nats-Pending-Messages") || 0);
     this.#asked = Math.max(0, this.#asked - owed);
-    if (code === 408) this.refill();
-    else this.#pause(msg.headers?.description ?? `status ${code}`);
+    if (code === 408) {
+      this.#noteAnswer();
+      this.refill();
+    } else this.#pause(msg.headers?.description ?? `status ${code}`);
   }
 
   #pause(description: string): void {
@@ -149,9 +175,26 @@ export class Puller implements Closeable {
     });
   }
 
-  #checkSilence(): void {
-    if (this.#asked === 0 || this.#options.clock.monotonic() - this.#lastHeardMs < silenceMaxMs) return;
-    this.restart();
+  #noteAnswer(): void {
+    this.#waitingSinceMs = this.#asked === 0 ? undefined : this.#lastHeardMs;
+  }
+
+  /** L2. */
+  #monitorPulls(): void {
+    const now = this.#options.clock.monotonic();
+    if (this.#asked > 0 && now - this.#lastHeardMs >= silenceMaxMs) {
+      this.restart();
+      return;
+    }
+    const oldest = Math.floor((now - expiresMs - expiryLagMs) / monitorMs);
+    let alive = 0;
+    for (const [period, asked] of this.#askedIn) {
+      if (period < oldest) this.#askedIn.delete(period);
+      else alive += asked;
+    }
+    if (this.#asked <= alive) return;
+    this.#asked = alive;
+    this.refill();
   }
 
   #renew(): void {

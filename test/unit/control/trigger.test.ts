@@ -17,7 +17,11 @@ describe("the trigger reconciler", () => {
   afterEach(() => mesh.control.close());
 
   test("makes a Trigger Ready only after its consumer and its route are there", async () => {
-    const annotations = { "weft.dev/concurrency": "3", "weft.dev/paused": "true" };
+    const annotations = {
+      "weft.dev/concurrency": "3",
+      "weft.dev/paused": "true",
+      "weft.dev/order": "key",
+    };
     const spec = {
       filters: [{ exact: { type: "a" } }],
       delivery: { retry: 2, deadLetterSink: { uri: "http://dls" } },
@@ -48,6 +52,7 @@ describe("the trigger reconciler", () => {
       policy: expect.objectContaining({ retryMax: 2, backoffPolicy: "exponential", backoffDelayMs: 200 }),
       concurrency: 3,
       paused: true,
+      order: "key",
     });
     const { calls } = mesh.dataPlane;
     expect(calls.indexOf("ensureTrigger t")).toBeLessThan(calls.indexOf("setRoutes default t"));

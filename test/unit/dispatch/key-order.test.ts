@@ -140,6 +140,27 @@ describe("KeyOrder", () => {
     expect(startAll(order).sort((a, b) => a - b)).toEqual([4, 9]);
   });
 
+  test("recount does not take newer deliveries for those that are missing", () => {
+    const order = new KeyOrder();
+    order.recount({ unacked: 1, upTo: 10 });
+    arrive(order, 11, "a");
+    order.recount({ unacked: 1, upTo: 10 });
+    expect(startAll(order)).toEqual([]);
+    arrive(order, 4, "a");
+    expect(startAll(order)).toEqual([4]);
+  });
+
+  test("next lets what comes again wait while a later one of its key runs", () => {
+    const order = freshOrder();
+    arrive(order, 2, "a");
+    startAll(order);
+    // The server was killed and has forgotten that 1 was acked.
+    arrive(order, 1, "a");
+    expect(startAll(order)).toEqual([]);
+    order.settled(2, 1);
+    expect(startAll(order)).toEqual([1]);
+  });
+
   test("recount ends the waiting when the consumer has less out than before", () => {
     const order = new KeyOrder();
     order.recount({ unacked: 1, upTo: 10 });
