@@ -18,6 +18,17 @@ const duration = z.union([z.string(), z.number()]).transform((value, context) =>
   return ms;
 });
 
+const bytes = z.union([z.string(), z.number()]).transform((value, context) => {
+  const count = typeof value === "number" ? value : parseBytes(value);
+  if (count !== undefined && count >= streamBytesMin) return count;
+  context.addIssue({
+    code: "custom",
+    message: `expected a size of at least 1MB such as 512MB, 20GB or 2TB, found "${value}"`,
+  });
+  return z.NEVER;
+});
+const streamBytesMin = 1_000_000;
+
 const port = z.coerce.number().int().min(0).max(65535);
 
 const flag = z
@@ -55,10 +66,19 @@ export const configSchema = z.strictObject({
     .default(1)
     .describe("copies of each stream on a NATS cluster"),
   retention: duration.default(7 * 24 * 3_600_000).describe("how long delivered events can be replayed"),
+  streamBytesMax: bytes
+    .optional()
+    .describe("most bytes of stored events per broker, such as 20GB; by default from what the disk has free"),
   dedupe: duration.default(120_000).describe("window in which a repeated (source, id) is a duplicate"),
   requestWait: duration.default(30_000).describe("how long a request waits for its reply if it does not say"),
   requestWaitMax: duration.default(300_000).describe("the longest a request may wait for its reply"),
-  requestsMax: z.coerce.number().int().min(1).max(100_000).default(10_000).describe("requests waiting at once"),
+  requestsMax: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(10_000)
+    .describe("requests waiting at once"),
   roles: list
     .pipe(z.array(z.enum(allRoles)).min(1))
     .default([...allRoles])
@@ -124,4 +144,13 @@ export function parseDurationMs(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim());
   const unit = match?.[2] === undefined ? undefined : units[match[2]];
   return unit === undefined ? undefined : Math.round(Number(match?.[1]) * unit);
+}
+
+const byteUnits: Readonly<Record<string, number>> = { KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 };
+
+/** `512MB`, `1.5GB`, `2TB`, or a number of bytes; undefined for anything else. */
+export function parseBytes(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)(KB|MB|GB|TB)?$/i.exec(text.trim());
+  if (match === null) return undefined;
+  return Math.round(Number(match[1]) * (byteUnits[match[2]?.toUpperCase() ?? ""] ?? 1));
 }

@@ -22,6 +22,7 @@ export const errors = {
   HEADERS_TOO_LARGE: { status: 431, text: "The attributes are larger than the mesh accepts" },
   REPLY_DEAD: { status: 502, text: "The event could not be delivered, so nobody answers it" },
   OVERLOADED: { status: 503, text: "The mesh cannot take more right now" },
+  STREAM_FULL: { status: 503, text: "The broker's storage is full of events that are still needed" },
   STORAGE_UNAVAILABLE: { status: 503, text: "The event could not be stored right now" },
   STORE_UNAVAILABLE: { status: 503, text: "The resources cannot be reached right now" },
   FUNCTION_UNAVAILABLE: { status: 503, text: "The function cannot be started right now" },

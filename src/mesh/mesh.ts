@@ -8,7 +8,7 @@
  *   resources/ store/ control/  brokers, triggers, services: read, kept, made real
  *   host/     functions, from zero up              console/  what people and tools ask
  */
-import { mkdir } from "node:fs/promises";
+import { mkdir, statfs } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
@@ -46,7 +46,7 @@ import { createIngress } from "./ingress/app.ts";
 import { Holders } from "./ingress/holders.ts";
 import { NatsRequests } from "./ingress/nats-requests.ts";
 import type { WaitBounds } from "./ingress/preference.ts";
-import type { RequestParts } from "./ingress/request.ts";
+import type { RequestReplyParts } from "./ingress/request-reply.ts";
 import { Counters } from "./journal/counters.ts";
 import { JournalReader } from "./journal/reader.ts";
 import type { JournalRecord } from "./journal/record.ts";
@@ -59,6 +59,7 @@ import { openDataDir } from "./nats/data-dir.ts";
 import { type NatsServer, startNats } from "./nats/launcher.ts";
 import { Requester } from "./reply/requester.ts";
 import { Responder } from "./reply/responder.ts";
+import { Seal } from "./reply/seal.ts";
 import { admitObject } from "./resources/admission.ts";
 import { authoredKinds, BROKER, findKind, SERVICE, TRIGGER } from "./resources/kinds.ts";
 import type { KindId, KubeObject, StoredObject } from "./resources/meta.ts";
@@ -68,6 +69,8 @@ import { openNatsKvStore } from "./store/natskv.ts";
 import type { Store } from "./store/store.ts";
 import { ackWaitMs } from "./stream/consumer.ts";
 import { EventStore } from "./stream/event-store.ts";
+import { StreamGuard } from "./stream/guard.ts";
+import { defaultBytesMax } from "./stream/guard-decision.ts";
 import { Leases } from "./stream/lease.ts";
 import { outboxOf } from "./stream/outbox.ts";
 import { Provisioner } from "./stream/provision.ts";
@@ -119,6 +122,8 @@ const natsSilenceMs = 1000;
 const pullSilenceMs = 20_000;
 /** What the largest event leaves of max_payload for headers. */
 const headerReserveBytes = 64 * 1024;
+/** What a server that is not ours is taken to have for events: its disk cannot be seen from here. */
+const foreignStorageBytes = 32 * 1024 ** 3;
 /** How often it is looked whether the routes have arrived. */
 const routesPollMs = 20;
 const defaultNamespace = "default";
@@ -159,7 +164,7 @@ class Starting {
   #host: FunctionHost | undefined;
   #gateway: Gateway = () => false;
   #store: Store | undefined;
-  #waiting: Pick<RequestParts, "requester" | "holders"> | undefined;
+  #waiting: Pick<RequestReplyParts, "requester" | "responder" | "seal" | "holders"> | undefined;
   #eventStore: EventStore | undefined;
   #journal: JournalWriter | undefined;
   #manifests: ManifestWatch | undefined;
@@ -170,6 +175,7 @@ class Starting {
   #functionFollower: Closeable | undefined;
   #leadership: Leadership | undefined;
   #peers: Peers | undefined;
+  #guard: StreamGuard | undefined;
 
   constructor(options: MeshOptions, closing: CloseStack) {
     this.#options = options;
@@ -195,7 +201,10 @@ class Starting {
       const dataPlane = this.#dataPlane(parts.provisioner, (routes) => this.#table.set(routes));
       await this.#startControl({ ...control, dataPlane, closing: this.#closing, watchFunctions });
     }
-    if (ingress !== undefined) this.#startNatsRequests(connection);
+    if (ingress !== undefined) {
+      await this.#startGuard(jsm, nats.owned ? dataDir.path : undefined);
+      this.#startNatsRequests(connection);
+    }
     this.#phase = "ready";
     this.#closing.defer("acceptance", () => {
       this.#phase = "draining";
@@ -263,6 +272,7 @@ class Starting {
     const provisioner = new Provisioner(jsm, {
       replicas: config.replicas,
       eventAgeMs: config.retention,
+      eventBytesMax: config.streamBytesMax,
       dedupeMs: config.dedupe,
       journalAgeMs,
       journalBytesMax,
@@ -287,11 +297,17 @@ class Starting {
     );
     connection.onReconnect(() => requester.restart());
     const journalReader = new JournalReader({ jsm, clock });
-    this.#waiting = { requester, holders: new Holders({ table: this.#table, jsm, journalReader }) };
+    const responder = new Responder({ nc, jsm, publisher });
+    this.#waiting = {
+      requester,
+      responder,
+      seal: await Seal.open(nc, { replicas: config.replicas }),
+      holders: new Holders({ table: this.#table, jsm, journalReader }),
+    };
     return {
       provisioner,
       leases,
-      responder: new Responder({ nc, jsm, publisher }),
+      responder,
       journal,
       journalReader,
       counters: this.#counters,
@@ -434,6 +450,8 @@ class Starting {
     const { port } = new URL(url);
     const addresses = {
       broker: ({ namespace, name }: { namespace: string; name: string }) => `${url}/${namespace}/${name}`,
+      requestReply: ({ namespace, name }: { namespace: string; name: string }) =>
+        `${url}/request-reply/${namespace}/${name}`,
       function: ({ namespace, name }: { namespace: string; name: string }, tag?: string) =>
         `http://${tag === undefined ? "" : `${tag}-`}${name}.${namespace}.localhost:${port}`,
     };
@@ -619,7 +637,7 @@ class Starting {
       waits: this.#waits(),
       limits: () => ({ eventBytesMax: this.#eventBytesMax() }),
       gateway: (request, response) => this.#gateway(request, response),
-      refusal: () => this.#refusal(),
+      refusal: (path) => this.#refusal(path),
     });
     const store = () => present(this.#eventStore);
     const journal = () => present(this.#journal);
@@ -628,7 +646,7 @@ class Starting {
     );
   }
 
-  #requestParts(): RequestParts {
+  #requestParts(): RequestReplyParts {
     const journal = present(this.#journal);
     const store = present(this.#eventStore);
     return { ...this.#unmatchedParts(journal), store, ...present(this.#waiting) };
@@ -639,10 +657,29 @@ class Starting {
     return { defaultMs: requestWait, maxMs: requestWaitMax };
   }
 
+  /** `storeDir`: where the server keeps its streams, when that is known. */
+  async #startGuard(jsm: JetStreamManager, storeDir: string | undefined): Promise<void> {
+    const { config, clock, log } = this.#options;
+    const storageBytes =
+      storeDir === undefined
+        ? foreignStorageBytes
+        : (await freeBytes(storeDir)) + (await jsm.getAccountInfo()).storage;
+    const table = this.#table;
+    const guard = new StreamGuard({
+      jsm,
+      clock,
+      log,
+      table,
+      ageMaxMs: config.retention,
+      bytesMax: () => defaultBytesMax({ storageBytes, brokers: table.routes.brokers.length }),
+    });
+    this.#guard = this.#closing.use("stream guard", guard);
+  }
+
   /** Requests of NATS clients are taken once the mesh is ready. */
   #startNatsRequests({ nc }: MeshConnection): void {
     const { log } = this.#options;
-    const refusal = () => this.#refusal();
+    const refusal = (path: string) => this.#refusal(path);
     const parts = { ...this.#requestParts(), nc, log, waits: this.#waits(), refusal };
     this.#closing.use("requests over NATS", new NatsRequests(parts));
   }
@@ -774,10 +811,11 @@ class Starting {
     return trouble;
   }
 
-  #refusal(): MeshError | undefined {
+  /** `path` is `<namespace>/<broker>`. */
+  #refusal(path: string): MeshError | undefined {
     const reason = this.#cannotStore();
     return reason === undefined
-      ? undefined
+      ? this.#guard?.refusal(path)
       : new MeshError("STORAGE_UNAVAILABLE", { found: reason, fix: "Send it again in a moment" });
   }
 
@@ -866,6 +904,11 @@ function present<T>(part: T | undefined): T {
     found: "the mesh is still starting",
     fix: "Send it again in a moment",
   });
+}
+
+async function freeBytes(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize;
 }
 
 /** An address that can be called: "any address" is reached through loopback. */

@@ -264,7 +264,7 @@ describe("a delivery", () => {
         cookie: "a=b",
         "kn-custom": "no",
         "nats-expected-stream": "evil",
-        prefer: "wait=10",
+        prefer: "handling=lenient",
       },
     });
     expect(answer.status).toBe(202);

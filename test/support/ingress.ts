@@ -10,6 +10,8 @@ import { CloseStack } from "../../src/mesh/lifecycle.ts";
 import { listen } from "../../src/mesh/listen.ts";
 import { silentLog } from "../../src/mesh/log.ts";
 import { Requester } from "../../src/mesh/reply/requester.ts";
+import { Responder } from "../../src/mesh/reply/responder.ts";
+import { Seal } from "../../src/mesh/reply/seal.ts";
 import { EventStore } from "../../src/mesh/stream/event-store.ts";
 import { Publisher } from "../../src/mesh/stream/publish.ts";
 import type { DataPlane } from "./data-plane.ts";
@@ -44,7 +46,9 @@ export async function startTestIngress(
   const holders = new Holders({ table, jsm, journalReader: new JournalReader({ jsm, clock }) });
   const store = new EventStore({ publisher, nc, clock });
   const entering = { table, store, journal, now: () => rfc3339(clock.now()), onUnmatched() {} };
-  const requests = { ...entering, requester, holders };
+  const responder = new Responder({ nc, jsm, publisher });
+  const seal = await Seal.open(nc, { replicas: 1 });
+  const requests = { ...entering, requester, holders, responder, seal };
   const waits = { defaultMs: 20_000, maxMs: 60_000 };
   const refusal = () => undefined;
   const app = createIngress({

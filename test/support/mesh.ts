@@ -125,12 +125,21 @@ export interface MeshSetup {
   readonly manifests?: Readonly<Record<string, string>>;
   readonly functions?: Readonly<Record<string, string>>;
   readonly flags?: readonly string[];
+  /** One process of a shared mesh (`weft serve`) instead of a whole one. */
+  readonly serve?: Part;
+}
+
+export interface Part {
+  /** Address of the NATS server or cluster. */
+  readonly natsUrl: string;
+  /** Comma-separated; all when absent. */
+  readonly roles?: string;
 }
 
 /** Starts a mesh; resolves when it is ready. Whoever starts it closes it. */
 export async function startTestMesh(setup: MeshSetup = {}): Promise<TestMesh> {
   const dir = await mkdtemp(join(tmpdir(), "weft-flow-"));
-  const mesh = new TestMesh(dir, setup.flags ?? []);
+  const mesh = new TestMesh(dir, setup);
   try {
     await mkdir(join(dir, "knative"));
     await mkdir(join(dir, "functions"));
@@ -148,6 +157,7 @@ export class TestMesh {
   /** The project folder; `weft` runs in it with all folders at their defaults. */
   readonly dir: string;
   readonly #flags: readonly string[];
+  readonly #command: readonly string[];
   #child: ChildProcess | undefined;
   #output = "";
   #eventsUrl = "";
@@ -155,9 +165,10 @@ export class TestMesh {
   /** Everything every run started, so that nothing outlives the test. */
   readonly #started = new Set<number>();
 
-  constructor(dir: string, flags: readonly string[]) {
+  constructor(dir: string, { flags = [], serve }: Pick<MeshSetup, "flags" | "serve">) {
     this.dir = dir;
     this.#flags = flags;
+    this.#command = serve === undefined ? ["up"] : serveCommand(serve);
   }
 
   get eventsUrl(): string {
@@ -203,7 +214,8 @@ export class TestMesh {
     await rm(join(this.dataDir, "mesh.json"), { force: true });
     const { port } = URL.parse(this.#eventsUrl) ?? { port: "0" };
     const control = URL.parse(this.#controlUrl) ?? { port: "0" };
-    const args = ["up", "--port", port, "--control-port", control.port, "--warm-pool", "1", ...this.#flags];
+    const ports = ["--port", port, "--control-port", control.port];
+    const args = [...this.#command, ...ports, "--warm-pool", "1", ...this.#flags];
     const child = spawn(process.execPath, [main, ...args], {
       cwd: this.dir,
       env: cleanEnvironment(),
@@ -409,6 +421,10 @@ export class TestMesh {
     if (late.aborted) throw new Error(`no end within ${stopDeadlineMs} ms of ${signal}:\n${this.#output}`);
     return child.exitCode;
   }
+}
+
+function serveCommand({ natsUrl, roles }: Part): string[] {
+  return ["serve", "--nats-url", natsUrl, ...(roles === undefined ? [] : ["--roles", roles])];
 }
 
 const objectSchema = z.looseObject({

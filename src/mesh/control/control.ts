@@ -7,7 +7,7 @@ import { messageOf } from "../errors.ts";
 import { background, type Closeable } from "../lifecycle.ts";
 import type { Log } from "../log.ts";
 import { classOf, WEFT_CLASS } from "../resources/broker.ts";
-import { BROKER, CONFIGURATION, REVISION, ROUTE, SERVICE, TRIGGER } from "../resources/kinds.ts";
+import { BROKER, CONFIGURATION, REQUEST_REPLY, REVISION, ROUTE, SERVICE, TRIGGER } from "../resources/kinds.ts";
 import type { StoredObject } from "../resources/meta.ts";
 import { brokerNameOf, triggerSchema } from "../resources/trigger.ts";
 import type { Store } from "../store/store.ts";
@@ -17,6 +17,7 @@ import { type Controller, ownKey, type ReconcileKey, startController } from "./c
 import type { Alive, DataPlane } from "./data-plane.ts";
 import type { FunctionHost } from "./function-host.ts";
 import { brokersReferringTo, triggersOfBroker, triggersReferringTo } from "./references.ts";
+import { createRequestReplyReconciler, requestRepliesOf, requestReplyOf } from "./request-reply.ts";
 import { REVISION_LABELS } from "./revision.ts";
 import { RouteBoard } from "./route-board.ts";
 import { createServiceReconciler } from "./service.ts";
@@ -83,13 +84,27 @@ export function startControl({ store, dataPlane, host, addresses, clock, log }: 
         ],
       },
       { kind: SERVICE, keysOf: (service) => triggersReferringTo(store, service) },
+      { kind: REQUEST_REPLY, keysOf: (requestReply) => triggersReferringTo(store, requestReply) },
     ],
     reconcile: createTriggerReconciler({ store, board, dataPlane, clock }),
     clock,
     log,
   });
 
-  const controllers = [services, brokers, triggers];
+  const requestReplies: Controller = startController({
+    name: "request-reply",
+    store,
+    watches: [
+      { kind: REQUEST_REPLY, keysOf: (requestReply) => [ownKey(requestReply)] },
+      { kind: TRIGGER, keysOf: requestReplyOf },
+      { kind: BROKER, keysOf: (broker) => requestRepliesOf(store, ownKey(broker)) },
+    ],
+    reconcile: createRequestReplyReconciler({ store, addresses, clock }),
+    clock,
+    log,
+  });
+
+  const controllers = [services, brokers, triggers, requestReplies];
   const settled = async () => {
     // One controller's writes are the next one's work, so all must be idle at the same moment.
     while (!controllers.every(({ isIdle }) => isIdle)) {

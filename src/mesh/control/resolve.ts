@@ -81,7 +81,7 @@ function explainKind({
       "refer to a Knative Service (serving.knative.dev/v1) or give its address as a uri"
     );
   }
-  return `${what} is of a kind that is not addressable here; use a Service (serving.knative.dev/v1), a Broker (eventing.knative.dev/v1) or a uri`;
+  return `${what} is of a kind that is not addressable here; use a Service (serving.knative.dev/v1), a Broker (eventing.knative.dev/v1), a RequestReply or a uri`;
 }
 
 function unresolved(message: string): Resolution {

@@ -14,6 +14,7 @@ import {
   numberAnnotation,
   ORDER,
   PAUSED,
+  REQUEST_REPLY_ROUTE,
   REWIND,
   START,
 } from "../resources/annotations.ts";
@@ -22,6 +23,7 @@ import { type Conditions, findCondition, startConditions } from "../resources/co
 import { sameJson } from "../resources/json.ts";
 import { BROKER, TRIGGER } from "../resources/kinds.ts";
 import type { StoredObject } from "../resources/meta.ts";
+import { parseSettings } from "../resources/request-reply.ts";
 import { parseRewind, parseStartPoint } from "../resources/start-point.ts";
 import { brokerNameOf, type Trigger, triggerSchema } from "../resources/trigger.ts";
 import type { Target, TriggerRoute } from "../routes/route.ts";
@@ -126,6 +128,7 @@ function routeOf(
   // `since` counts from the trigger's making, so that it means the same whenever it is looked at.
   const start = parseStartPoint(annotations?.[START] ?? "", Date.parse(object.metadata.creationTimestamp));
   const rewind = parseRewind(annotations?.[REWIND] ?? "");
+  const requestReply = parseSettings(annotations?.[REQUEST_REPLY_ROUTE] ?? "");
   return {
     namespace,
     name,
@@ -140,6 +143,7 @@ function routeOf(
     paused: annotations?.[PAUSED] === "true",
     ...(start === undefined ? {} : { start }),
     ...(rewind === undefined ? {} : { rewind }),
+    ...(requestReply === undefined ? {} : { requestReply }),
     ...(annotations?.[ORDER] === "key" ? { order: "key" as const } : {}),
   };
 }

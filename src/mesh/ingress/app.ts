@@ -12,7 +12,13 @@ import { type AcceptParts, accept, brokerPath } from "./accept.ts";
 import { type BodyLimits, discardRest, readBody } from "./body.ts";
 import { answerFetch, answerRequest } from "./http-request.ts";
 import { type WaitBounds, waitMsOf } from "./preference.ts";
-import { type RequestParts, replyTokenOf } from "./request.ts";
+import { replyTokenOf } from "./request.ts";
+import {
+  answerRequestReply,
+  brokerBehind,
+  type RequestReplyParts,
+  requestReplyTarget,
+} from "./request-reply.ts";
 
 export interface IngressParts extends AcceptParts {
   readonly log: Log;
@@ -20,10 +26,10 @@ export interface IngressParts extends AcceptParts {
   /** Takes requests for a function's host name; false when the host is none. */
   readonly gateway: (request: IncomingMessage, response: ServerResponse) => boolean;
   /** For who waits for a reply. */
-  readonly requests: () => RequestParts;
+  readonly requests: () => RequestReplyParts;
   readonly waits: WaitBounds;
-  /** Why nothing may enter right now (draining, storage nearly full), or undefined. */
-  readonly refusal: () => MeshError | undefined;
+  /** Why nothing may enter the broker (`<namespace>/<broker>`) right now (draining, storage nearly full), or undefined. */
+  readonly refusal: (path: string) => MeshError | undefined;
 }
 
 const allowed = "POST, OPTIONS";
@@ -54,10 +60,15 @@ async function answer(
       return await answerFetch(parts.requests(), { request, response }, { token, waitMs });
     }
     if (request.method !== "POST") throw methodNotAllowed(request.method);
-    const path = brokerPath(request.url ?? "/");
-    const refusal = parts.refusal();
+    const target = requestReplyTarget(request.url ?? "/");
+    const path = target === undefined ? brokerPath(request.url ?? "/") : brokerBehind(parts.requests(), target);
+    const refusal = parts.refusal(path);
     if (refusal !== undefined) throw refusal;
     const body = await readBody(request, parts.limits());
+    if (target !== undefined) {
+      const post = { rawHeaders: request.rawHeaders, body };
+      return await answerRequestReply(parts.requests(), { request, response }, { target, post });
+    }
     const post = { path, rawHeaders: request.rawHeaders, body };
     const waitMs = waitMsOf(request.headers.prefer, parts.waits);
     if (

@@ -10,7 +10,8 @@ import { headersBeside, type Post } from "./accept.ts";
 import { appliedWait } from "./preference.ts";
 import { fetchReply, type RequestOutcome, type RequestParts, request } from "./request.ts";
 
-interface Exchange {
+/** One request and its answer. */
+export interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
 }
@@ -70,16 +71,21 @@ export function checkReplyType(type: string): string {
 }
 
 /** Aborts when the caller hangs up before it has its answer. */
-function departure({ response }: Exchange): AbortSignal {
+export function departure({ response }: Exchange): AbortSignal {
   const aborter = new AbortController();
   response.once("close", () => aborter.abort());
   if (response.destroyed) aborter.abort();
   return aborter.signal;
 }
 
-function write({ request, response }: Exchange, outcome: RequestOutcome, waitMs: number): void {
+/** `waitMs` is what the sender's preference came to; undefined when it had none. */
+export function write(
+  { request, response }: Exchange,
+  outcome: RequestOutcome,
+  waitMs: number | undefined,
+): void {
   if (outcome.kind === "left" || response.destroyed) return;
-  const applied = ["preference-applied", appliedWait(waitMs)];
+  const applied = waitMs === undefined ? [] : ["preference-applied", appliedWait(waitMs)];
   if (outcome.kind === "reply") {
     const { headers, body } = encode(outcome.event, request.headers.accept);
     response.writeHead(200, [...headers, ...applied, "content-length", `${body.length}`]).end(body);

@@ -26,7 +26,7 @@ export interface NatsRequestParts extends RequestParts {
   readonly log: Log;
   readonly waits: WaitBounds;
   /** Why nothing may enter the broker `<namespace>/<name>` right now, or undefined. */
-  readonly refusal: () => MeshError | undefined;
+  readonly refusal: (path: string) => MeshError | undefined;
 }
 
 export class NatsRequests implements Closeable {
@@ -52,13 +52,14 @@ export class NatsRequests implements Closeable {
   async #serve(msg: Msg): Promise<void> {
     const { log, waits } = this.#parts;
     try {
-      const refusal = this.#parts.refusal();
+      const asking = read(msg);
+      const refusal = this.#parts.refusal(asking.path);
       if (refusal !== undefined) throw refusal;
       // Without a reply subject nobody waits, but a wait is all there is to tell what became of the event.
       const asked = waitMsOf(headerOf(msg, "Prefer"), waits) ?? Math.min(waits.defaultMs, waits.maxMs);
       const waitMs = msg.reply === undefined || msg.reply === "" ? 0 : asked;
       const signal = new AbortController().signal;
-      answer(msg, await request(this.#parts, read(msg), { waitMs, signal }));
+      answer(msg, await request(this.#parts, asking, { waitMs, signal }));
     } catch (error) {
       if (!(error instanceof MeshError)) log.error({ stage: "ingress", error }, "a request failed");
       const refusal =

@@ -30,6 +30,8 @@ export interface Request {
   readonly beside: HeaderRecord;
   /** The type of event that counts as the reply; undefined: the first reply. */
   readonly replyType: string | undefined;
+  /** Puts a mark of the request onto its event. */
+  readonly mark?: (event: Event, token: string) => Event;
 }
 
 export interface Waiting {
@@ -57,19 +59,21 @@ const repliesPath = "/weft/v1/replies/";
 /** Rejects with a MeshError when the event was not stored, or when its reply cannot be waited for. */
 export async function request(
   parts: RequestParts,
-  { path, event: sent, beside, replyType }: Request,
+  { path, event: sent, beside, replyType, mark = (event) => event }: Request,
   waiting: Waiting,
 ): Promise<RequestOutcome> {
   const { table, store, requester } = parts;
   const broker = table.broker(path);
   if (broker === undefined) throw brokerNotFound(path);
-  const event = enter(broker, sent);
+  const entering = enter(broker, sent);
+  const wait = requester.open();
+  const event = mark(entering, wait.token);
   if (!table.isWanted(path, event)) {
+    wait.end("left");
     await store.store(broker, event, { beside });
     noteUnmatched(parts, broker, event);
     throw noResponder(event);
   }
-  const wait = requester.open();
   let ack: Awaited<ReturnType<typeof store.store>>;
   try {
     const address = encodeAddress({ token: wait.token, replyType });
@@ -80,13 +84,13 @@ export async function request(
   }
   if (!ack.duplicate) {
     wait.place = ack.delayed === true ? undefined : placeOf(broker, ack.sequence);
-    return outcomeOf(parts, { wait, event: sent, ended: await wait.answer(waiting) });
+    return outcomeOf(parts, { wait, event, ended: await wait.answer(waiting) });
   }
   wait.end("left");
   const token = ack.delayed === true ? undefined : await requester.tokenOf(broker, ack.sequence);
   if (token === undefined) throw notWaitedFor(event);
   const place = placeOf(broker, ack.sequence);
-  return follow(parts, { token, place, event: sent }, waiting);
+  return follow(parts, { token, place, event }, waiting);
 }
 
 /** The token a request target such as `/weft/v1/replies/<token>` names; undefined when it is another path. */

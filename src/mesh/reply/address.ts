@@ -25,6 +25,9 @@ const typeHeader = "weft-reply-type";
 const idChars = 22;
 const tokenPattern = /^[A-Za-z0-9_-]{44}$/;
 
+/** A reply type that no event has: somebody else finds out what the answer is, and says so (RequestReply). */
+export const answeredOtherwise = "\n";
+
 /** 128 random bits, safe in a subject and in a path. */
 export function randomId(): string {
   return randomBytes(16).toString("base64url");

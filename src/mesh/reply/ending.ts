@@ -5,13 +5,13 @@
  * G1  the first reply stays the reply: it is written once and no other takes its place.
  * G2  a dead letter may be redriven: a reply takes the place of one.
  */
-import type { JetStreamManager } from "@nats-io/jetstream";
+import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import { z } from "zod";
 import { MeshError } from "../errors.ts";
 import type { Event } from "../event/event.ts";
 import { removeHops } from "../event/hops.ts";
-import { type Publisher, serverErrorCode } from "../stream/publish.ts";
-import { decodeStored } from "../stream/stored-event.ts";
+import { type HeaderRecord, type Publisher, serverErrorCode } from "../stream/publish.ts";
+import { decodeStored, encodeStored } from "../stream/stored-event.ts";
 import { ignoring } from "../stream/stream.ts";
 import {
   type BrokerKey,
@@ -48,12 +48,15 @@ const endingSchema = z.discriminatedUnion("kind", [
   deadSchema,
 ]);
 
-/** As it is stored: a reply is where it lies in its broker's stream. */
-export type Ending = z.output<typeof endingSchema>;
+/** As it is stored: a reply is where it lies in its broker's stream, or a copy when that is not known. */
+export type Ending =
+  | z.output<typeof endingSchema>
+  | { readonly kind: "copy"; readonly event: Event };
 
 /** As a waiter gets it. */
 export type Answer = { readonly kind: "reply"; readonly event: Event } | Dead;
 
+const copyHeader = "weft-reply-copy";
 const placeTaken = 10071;
 const gone = [10037, 10059];
 const firstOfSubject = { "Nats-Expected-Last-Subject-Sequence": "0" };
@@ -69,20 +72,38 @@ export async function writeEnding(
   ending: Ending,
 ): Promise<boolean> {
   const subject = replySubject(token);
-  const payload = Buffer.from(JSON.stringify(ending));
+  const { headers, payload } = encodeEnding(ending);
   try {
-    await publisher.publish(subject, payload, firstOfSubject);
+    await publisher.publish(subject, payload, { ...headers, ...firstOfSubject });
     return true;
   } catch (error) {
     if (serverErrorCode(error) !== placeTaken) throw error;
   }
   const there = await readEnding(jsm, token);
-  if (there?.ending.kind === "dead" && ending.kind === "reply") {
-    await publisher.publish(subject, payload, { "Nats-Expected-Last-Subject-Sequence": `${there.revision}` });
+  if (there?.ending.kind === "dead" && ending.kind !== "dead") {
+    const overIt = { "Nats-Expected-Last-Subject-Sequence": `${there.revision}` };
+    await publisher.publish(subject, payload, { ...headers, ...overIt });
     return true;
   }
   // The same delivery settled a second time: who waited may not have heard of it the first time.
-  return there !== undefined && JSON.stringify(there.ending) === JSON.stringify(ending);
+  return there !== undefined && isSame(there.ending, ending);
+}
+
+function encodeEnding(ending: Ending): { headers: HeaderRecord; payload: Uint8Array } {
+  if (ending.kind !== "copy") return { headers: {}, payload: Buffer.from(JSON.stringify(ending)) };
+  const { headers, payload } = encodeStored(ending.event);
+  return { headers: { ...headers, [copyHeader]: "1" }, payload };
+}
+
+function decodeEnding({ header, data }: StoredMsg): Ending | undefined {
+  if (header?.get(copyHeader) === "1") return { kind: "copy", event: decodeStored({ headers: header, data }) };
+  return endingSchema.safeParse(JSON.parse(Buffer.from(data).toString("utf8"))).data;
+}
+
+function isSame(a: Ending, b: Ending): boolean {
+  if (a.kind !== "copy" || b.kind !== "copy") return JSON.stringify(a) === JSON.stringify(b);
+  const [one, other] = [a.event.attributes, b.event.attributes];
+  return one.id === other.id && one.source === other.source;
 }
 
 async function readEnding(
@@ -90,10 +111,8 @@ async function readEnding(
   token: string,
 ): Promise<{ ending: Ending; revision: number } | undefined> {
   const message = await readLast(jsm, replySubject(token));
-  const parsed = endingSchema.safeParse(message?.json());
-  return message === undefined || !parsed.success
-    ? undefined
-    : { ending: parsed.data, revision: message.seq };
+  const ending = message === undefined ? undefined : decodeEnding(message);
+  return message === undefined || ending === undefined ? undefined : { ending, revision: message.seq };
 }
 
 /** undefined while it has not ended, and when nothing is known of it any more. */
@@ -102,6 +121,7 @@ export async function readAnswer(jsm: JetStreamManager, token: string): Promise<
   if (found === undefined) return undefined;
   const { ending } = found;
   if (ending.kind === "dead") return ending;
+  if (ending.kind === "copy") return { kind: "reply", event: ending.event };
   const event = await readPlace(jsm, ending);
   return event === undefined ? undefined : { kind: "reply", event };
 }

@@ -53,6 +53,14 @@ export class Responder {
     this.#send(token, payload, headers);
   }
 
+  /** This event is the reply, whoever says so. Rejects when the ending could not be stored; then do it again. */
+  async told(token: string, event: Event): Promise<void> {
+    const ending = { kind: "copy", event: removeHops(event).event } as const;
+    if (!(await writeEnding(this.#parts, token, ending))) return;
+    const { headers, payload } = encodeStored(ending.event);
+    this.#send(token, payload, headers);
+  }
+
   /** An event of this request is a dead letter. Rejects when the ending could not be stored. */
   async died({ token }: ReplyAddress, dead: Omit<Dead, "kind">): Promise<void> {
     const ending: Dead = { kind: "dead", ...dead };

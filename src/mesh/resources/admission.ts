@@ -14,9 +14,19 @@ import {
 } from "./field-error.ts";
 import type { CheckCesql } from "./filters.ts";
 import { sameJson, withoutNulls } from "./json.ts";
-import { BROKER, CONFIGURATION, isSameKind, REVISION, ROUTE, SERVICE, TRIGGER } from "./kinds.ts";
+import {
+  BROKER,
+  CONFIGURATION,
+  isSameKind,
+  REQUEST_REPLY,
+  REVISION,
+  ROUTE,
+  SERVICE,
+  TRIGGER,
+} from "./kinds.ts";
 import { type KindId, type KubeObject, objectMetaSchema } from "./meta.ts";
 import { isDnsLabel, isDnsSubdomain } from "./names.ts";
+import { defaultRequestReply, requestReplySchema, validateRequestReply } from "./request-reply.ts";
 import {
   configurationSchema,
   defaultService,
@@ -111,6 +121,14 @@ const rules: readonly (readonly [KindId, Rules])[] = [
       defaults: (object) => defaultTrigger(triggerSchema.parse(object)),
       check: (object, { old, checkCesql }) =>
         validateTrigger(triggerSchema.parse(object), { old: old && triggerSchema.parse(old), checkCesql }),
+    },
+  ],
+  [
+    REQUEST_REPLY,
+    {
+      structure: (object) => shapeErrors(requestReplySchema, object),
+      defaults: (object) => defaultRequestReply(requestReplySchema.parse(object)),
+      check: (object, { checkCesql }) => validateRequestReply(requestReplySchema.parse(object), checkCesql),
     },
   ],
   [

@@ -4,6 +4,7 @@
  */
 import { parseDuration } from "../duration.ts";
 import { type FieldError, forbiddenField, invalidValue } from "./field-error.ts";
+import { parseSettings } from "./request-reply.ts";
 import { parseRewind, parseStartPoint, START_POINT_WANTED } from "./start-point.ts";
 
 export const WEFT_PREFIX = "weft.dev/";
@@ -25,6 +26,8 @@ export const START = "weft.dev/start";
 export const REWIND = "weft.dev/rewind";
 export const DATA_FILTER = "weft.dev/data-filter";
 export const ORDER = "weft.dev/order";
+/** On a Trigger: what its RequestReply wrote. */
+export const REQUEST_REPLY_ROUTE = "weft.dev/request-reply";
 /** On a Service's template: the digest of the code, `sha256:<hex>`. */
 export const BUNDLE = "weft.dev/bundle";
 /** The manifest file an object came from. */
@@ -48,7 +51,7 @@ interface Rule {
   readonly wants: string;
 }
 
-const any: readonly string[] = ["Broker", "Trigger", "Service"];
+const any: readonly string[] = ["Broker", "Trigger", "RequestReply", "Service"];
 
 const rules: Readonly<Record<string, Rule>> = {
   [CONCURRENCY]: { kinds: ["Trigger"], ...wholeNumber(1, CONCURRENCY_MAX) },
@@ -72,6 +75,11 @@ const rules: Readonly<Record<string, Rule>> = {
   },
   [DATA_FILTER]: { kinds: ["Trigger"], accepts: (value) => value !== "", wants: "an expression" },
   [ORDER]: { kinds: ["Trigger"], ...oneOf("key") },
+  [REQUEST_REPLY_ROUTE]: {
+    kinds: ["Trigger"],
+    accepts: (value) => parseSettings(value) !== undefined,
+    wants: "what a RequestReply wrote",
+  },
   [BUNDLE]: {
     kinds: ["Service"],
     accepts: (value) => /^sha256:[0-9a-f]{64}$/.test(value),

@@ -11,6 +11,13 @@ export const BROKER: KindId = {
 
 export const TRIGGER: KindId = { ...BROKER, kind: "Trigger", resource: "triggers" };
 
+export const REQUEST_REPLY: KindId = {
+  ...BROKER,
+  version: "v1alpha1",
+  kind: "RequestReply",
+  resource: "requestreplies",
+};
+
 export const SERVICE: KindId = {
   group: "serving.knative.dev",
   version: "v1",
@@ -24,10 +31,18 @@ export const ROUTE: KindId = { ...SERVICE, kind: "Route", resource: "routes" };
 export const REVISION: KindId = { ...SERVICE, kind: "Revision", resource: "revisions" };
 
 /** Every kind the store may hold. */
-export const kinds: readonly KindId[] = [BROKER, TRIGGER, SERVICE, CONFIGURATION, ROUTE, REVISION];
+export const kinds: readonly KindId[] = [
+  BROKER,
+  TRIGGER,
+  REQUEST_REPLY,
+  SERVICE,
+  CONFIGURATION,
+  ROUTE,
+  REVISION,
+];
 
 /** The kinds a user writes; the others are made by reconcilers. */
-export const authoredKinds: readonly KindId[] = [BROKER, SERVICE, TRIGGER];
+export const authoredKinds: readonly KindId[] = [BROKER, SERVICE, TRIGGER, REQUEST_REPLY];
 
 export function findKind(apiVersion: string, kind: string): KindId | undefined {
   return kinds.find((id) => id.kind === kind && apiVersionOf(id) === apiVersion);

@@ -45,6 +45,14 @@ const triggerSchema = z.looseObject({
   concurrency: z.number().int().min(1),
   paused: z.boolean(),
   order: z.literal("key").optional(),
+  requestReply: z
+    .looseObject({
+      name: z.string(),
+      correlationAttribute: z.string(),
+      replyAttribute: z.string(),
+      timeoutMs: z.number(),
+    })
+    .optional(),
   rewind: z.looseObject({ sequence: z.number().int(), at: z.string() }).optional(),
 });
 

@@ -59,6 +59,16 @@ export interface DeliveryPolicy {
   readonly format: "binary" | "json" | undefined;
 }
 
+/** Requests over HTTP that an event with an attribute answers, whatever its type (sheet knative-eventing §7). */
+export interface RequestReplyRoute {
+  readonly name: string;
+  /** Takes the value that marks a request. */
+  readonly correlationAttribute: string;
+  /** Holds that value in the event that answers. */
+  readonly replyAttribute: string;
+  readonly timeoutMs: number;
+}
+
 /** A trigger made runnable. */
 export interface TriggerRoute {
   readonly namespace: string;
@@ -80,6 +90,8 @@ export interface TriggerRoute {
   readonly order?: "key";
   /** Where a consumer that has to be made begins (`weft.dev/start`); absent: with the next event. */
   readonly start?: StartPoint;
+  /** It brings the replies of this RequestReply back to the ingress. */
+  readonly requestReply?: RequestReplyRoute;
   /** The last rewind (`weft.dev/rewind`). */
   readonly rewind?: Rewind;
 }

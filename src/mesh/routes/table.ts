@@ -27,6 +27,7 @@ interface TriggerIndex {
 export class RouteTable {
   #brokers = new Map<string, BrokerEntry>();
   #routes: Routes = { brokers: [], triggers: [] };
+  #requestReplies: ReadonlyMap<string, TriggerRoute> | undefined;
   readonly #listeners = new Set<() => void>();
 
   get routes(): Routes {
@@ -45,6 +46,7 @@ export class RouteTable {
     }
     this.#routes = routes;
     this.#brokers = brokers;
+    this.#requestReplies = undefined;
     for (const listener of this.#listeners) listener();
   }
 
@@ -75,6 +77,17 @@ export class RouteTable {
       ...dataRouter.matching(event.attributes).filter((uid) => dataMatches.get(uid)?.(event) ?? false),
     ]);
     return entry.triggers.filter(({ uid }) => uids.has(uid));
+  }
+
+  /** The trigger that serves a RequestReply; `path` is `<namespace>/<name>`. */
+  requestReply(path: string): TriggerRoute | undefined {
+    // T3.
+    this.#requestReplies ??= new Map(
+      this.#routes.triggers.flatMap((trigger) =>
+        trigger.requestReply === undefined ? [] : [[`${trigger.namespace}/${trigger.requestReply.name}`, trigger]],
+      ),
+    );
+    return this.#requestReplies.get(path);
   }
 
   /** Calls back after every `set`; the callback must not throw. */

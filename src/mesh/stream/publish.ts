@@ -175,6 +175,9 @@ function refusedByServer(error: NonNullable<RawAck["error"]>): MeshError {
   switch (error.err_code) {
     case 10054:
       return new MeshError("EVENT_TOO_LARGE", { found: text });
+    case 10047:
+    case 10077:
+      return new MeshError("STREAM_FULL", { found: text });
     case 10097:
       return new MeshError("HEADERS_TOO_LARGE", { found: text });
     default:

@@ -31,8 +31,10 @@ import {
 
 export interface StreamLimits {
   readonly replicas: number;
-  /** How long an event can be replayed. */
+  /** How long an event can be replayed; the guard sees to it (guard.ts), so that nothing goes that is still owed. */
   readonly eventAgeMs: number;
+  /** The most a broker's events may take; undefined: as much as the server has. */
+  readonly eventBytesMax?: number | undefined;
   /** Window in which a repeated (source, id) is a duplicate. */
   readonly dedupeMs: number;
   readonly journalAgeMs: number;
@@ -65,7 +67,9 @@ export async function ensureBrokerStreams(
       subjects: [eventSubjects(broker)],
       retention: RetentionPolicy.Limits,
       discard: DiscardPolicy.New,
-      max_age: nanos(limits.eventAgeMs),
+      // JetStream would trim by age whatever is owed, even while nobody runs to see it.
+      max_age: 0,
+      max_bytes: limits.eventBytesMax ?? -1,
       duplicate_window: nanos(limits.dedupeMs),
       allow_atomic: true,
     }),

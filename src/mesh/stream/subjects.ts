@@ -160,6 +160,10 @@ export function consumerName(triggerUid: string): string {
   return `t-${encodeToken(triggerUid)}`;
 }
 
+export function isTriggerConsumer(name: string): boolean {
+  return name.startsWith("t-");
+}
+
 /** Where a consumer's deliveries are asked for. */
 export function pullSubject(stream: string, consumer: string): string {
   return `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
@@ -209,6 +213,9 @@ export function brokerOfRequest(subject: string): BrokerKey | undefined {
   }
   return { namespace: decodeToken(namespace), name: decodeToken(name) };
 }
+
+/** Secrets that all processes of a mesh share. */
+export const keyBucket = "weft-keys";
 
 export const resourceBucket = "weft-resources";
 

@@ -12,7 +12,7 @@ import type {
 import { silentLog } from "../../../src/mesh/log.ts";
 import { admitObject } from "../../../src/mesh/resources/admission.ts";
 import { type Condition, conditionsSchema } from "../../../src/mesh/resources/conditions.ts";
-import { BROKER, SERVICE, TRIGGER } from "../../../src/mesh/resources/kinds.ts";
+import { BROKER, REQUEST_REPLY, SERVICE, TRIGGER } from "../../../src/mesh/resources/kinds.ts";
 import {
   apiVersionOf,
   type KindId,
@@ -102,11 +102,13 @@ export function startTestControl(store: Store = createMemoryStore()): TestContro
   const host = new FakeHost();
   const addresses = {
     broker: ({ namespace, name }: ServiceKey) => `http://127.0.0.1:8080/${namespace}/${name}`,
+    requestReply: ({ namespace, name }: ServiceKey) =>
+      `http://127.0.0.1:8080/request-reply/${namespace}/${name}`,
     function: ({ namespace, name }: ServiceKey, tag?: string) =>
       `http://${tag === undefined ? "" : `${tag}-`}${name}.${namespace}.localhost:8080`,
   };
   const control = startControl({ store, dataPlane, host, addresses, clock, log: silentLog });
-  const kinds = [BROKER, TRIGGER, SERVICE];
+  const kinds = [BROKER, TRIGGER, SERVICE, REQUEST_REPLY];
   const get = (kind: KindId, name: string) => {
     const object = store.get(kind, { namespace: "default", name });
     if (object === undefined) throw new Error(`no ${kind.kind} ${name}`);
