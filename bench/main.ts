@@ -85,7 +85,7 @@ const seconds = Number(values.seconds);
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const results: Measured[] = [];
 
-for (const part of ["codec", "filter"]) {
+for (const part of ["codec", "filter", "request"]) {
   if (positionals.length === 0 || positionals.includes(part)) await runShown(`./${part}.ts`);
 }
 const chosen = wanted(positionals);

@@ -78,7 +78,7 @@ import { Publisher } from "./stream/publish.ts";
 import { openRouteBucket } from "./stream/route-bucket.ts";
 import { RouteFollower } from "./stream/route-follower.ts";
 import { RouteWriter } from "./stream/route-writer.ts";
-import { controlLease, resourceBucket } from "./stream/subjects.ts";
+import { controlLease, leaseBucket, resourceBucket, routeBucket } from "./stream/subjects.ts";
 
 export interface MeshOptions {
   readonly config: Config;
@@ -193,6 +193,7 @@ class Starting {
     this.#eventsUrl = config.publicUrl ?? ownUrl;
     const { adapter, host, bundleDir } = await this.#startHost(dataDir.path);
     const store = await this.#openStore(connection);
+    await parts.provisioner.ensureBuckets(resourceBucket, leaseBucket);
     if (host !== undefined) this.#startDispatch(connection, parts, host);
     const control = { store, adapter, provisioner: parts.provisioner };
     const watchFunctions = () => this.#watchFunctions({ adapter, bundleDir });
@@ -521,6 +522,7 @@ class Starting {
     const { nc } = connection;
     this.#peers = this.#closing.use("peers", new Peers({ nc, log, report: () => this.#report() }));
     const kv = await openRouteBucket(nc, { replicas: config.replicas });
+    await parts.provisioner.ensureBuckets(routeBucket);
     const follower = new RouteFollower({ kv, clock, log, onRoutes: (routes) => this.#table.set(routes) });
     this.#closing.use("routes", follower);
     connection.onReconnect(() => follower.restart());

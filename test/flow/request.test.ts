@@ -12,7 +12,7 @@ import {
   type TestMesh,
   triggerManifest,
 } from "../support/mesh.ts";
-import { type Act, type Subscriber, startSubscriber } from "../support/subscriber.ts";
+import { type Act, type Script, type Subscriber, startSubscriber } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
 
 const functionTrigger = (name: string, type: string) =>
@@ -338,5 +338,90 @@ describe("a NATS client", () => {
   test("is told when what it sends is no event", async () => {
     const answer = await nc.request("weft.rq.default.default.t", "hello", requestOptions);
     expect(answer.headers?.get("Nats-Service-Error-Code")).toBe("400");
+  });
+});
+
+describe("a RequestReply", () => {
+  const manifest = (name: string, spec: object) => ({
+    apiVersion: "eventing.knative.dev/v1alpha1",
+    kind: "RequestReply",
+    metadata: { name },
+    spec: { brokerRef: { apiVersion: "eventing.knative.dev/v1", kind: "Broker", name: "rr" }, ...spec },
+  });
+
+  /** Answers an event of type `ask` as Knative's contract says: `replyid` is what `correlationid` was. */
+  const echo =
+    (delayMs: number): Script =>
+    ({ id, headers }) => ({
+      status: 200,
+      delayMs,
+      headers: {
+        "ce-specversion": "1.0",
+        "ce-id": `re-${id}`,
+        "ce-source": "/test",
+        "ce-type": "answer",
+        "ce-replyid": `${headers["ce-correlationid"]}`,
+      },
+      body: `to ${id}`,
+    });
+
+  beforeAll(async () => {
+    const asked = subscriber.inbox("rr-asked", echo(0));
+    const late = subscriber.inbox("rr-late", echo(1500));
+    await mesh.serve(
+      brokerManifest("rr"),
+      triggerManifest("rr-asked", { broker: "rr", type: "ask", to: asked.url }),
+      triggerManifest("rr-late", { broker: "rr", type: "ask.late", to: late.url }),
+    );
+    await mesh.apply(manifest("one", {}), manifest("other", { timeout: "PT1S" }));
+    const isReady = ({
+      status,
+    }: {
+      status?: { conditions?: { type: string; status: string }[] | undefined } | undefined;
+    }) => status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") === true;
+    await until(async () => [...(await mesh.objects("requestreplies")).values()].every(isReady), {
+      what: "both are ready",
+    });
+  });
+
+  test("brings the event that carries the reply attribute, to each request its own", async () => {
+    const ids = Array.from({ length: 20 }, (_, i) => `rr-${i}`);
+    const answers = await Promise.all(
+      ids.map((id, i) => ask("ask", id, { path: `/request-reply/default/${i % 2 === 0 ? "one" : "other"}` })),
+    );
+    expect(answers.map(({ status, body }) => [status, body])).toEqual(ids.map((id) => [200, `to ${id}`]));
+    expect(answers[0]?.headers.get("ce-replyid")).toMatch(/^one:[A-Za-z0-9_-]+$/);
+    expect(await mesh.deadLetters({ broker: "rr" })).toEqual([]);
+  });
+
+  test("answers 504 after its own timeout, and leads to the reply", async () => {
+    const answer = await ask("ask.late", "late", { path: "/request-reply/default/other" });
+    expect([answer.status, problemOf(answer).code]).toEqual([504, "REPLY_TIMEOUT"]);
+    const fetched = await mesh.post({
+      method: "GET",
+      path: `${answer.headers.get("location")}`,
+      headers: { prefer: "wait=20" },
+    });
+    expect([fetched.status, fetched.body]).toEqual([200, "to late"]);
+  });
+
+  test.each(["none", "one:forged", `one:${"A".repeat(96)}`])(
+    "takes no reply with the value %s",
+    async (replyid) => {
+      const answer = await mesh.post({
+        path: "/request-reply/default/one/reply",
+        ...binary({ id: "forged", type: "answer", attributes: { replyid } }),
+      });
+      expect([answer.status, problemOf(answer).field]).toEqual([400, "replyid"]);
+    },
+  );
+
+  test.each([
+    ["POST", "/request-reply/default/missing", 404],
+    ["GET", "/request-reply/default/one", 405],
+    ["OPTIONS", "/request-reply/default/one", 200],
+  ])("%s %s is %i", async (method, path, status) => {
+    const { headers } = binary({ id: "x", type: "ask" });
+    expect((await mesh.post({ method, path, headers })).status).toBe(status);
   });
 });

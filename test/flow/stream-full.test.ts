@@ -56,7 +56,7 @@ test("a full stream refuses new events for the trigger in the way, keeps what it
   expect(problem.code).toBe("STREAM_FULL");
   expect(problem.detail).toContain("2000000 bytes");
   expect(ledger.accepted.size).toBeGreaterThan(50);
-  await ledger.balance({ trigger: "held", inbox });
+  await ledger.balance({ trigger: "held", type: "t", inbox });
 
   await mesh.apply(held({}));
   await until(
@@ -65,7 +65,7 @@ test("a full stream refuses new events for the trigger in the way, keeps what it
       what: "events are taken again",
     },
   );
-  await ledger.settle({ trigger: "held", inbox });
+  await ledger.settle({ trigger: "held", type: "t", inbox });
 });
 
 test("a stream that nobody owes anything makes room for new events, for as long as they come", async () => {
@@ -83,7 +83,7 @@ test("a stream that nobody owes anything makes room for new events, for as long 
       { what: `event ${n} is taken` },
     );
   }
-  await ledger.settle({ trigger: "free", inbox });
+  await ledger.settle({ trigger: "free", type: "t", inbox });
   expect(new Set(inbox.accepted()).size).toBe(250);
   const { bytes } = await stored("free");
   expect(bytes).toBeLessThanOrEqual(2_000_000);

@@ -147,9 +147,7 @@ class LoopbackCluster implements TestCluster {
     return this.#withManager((jsm) => jsm.streams.info(stream));
   }
 
-  async #withManager<T>(
-    ask: (jsm: Awaited<ReturnType<typeof jetstreamManager>>) => Promise<T>,
-  ): Promise<T> {
+  async #withManager<T>(ask: (jsm: Awaited<ReturnType<typeof jetstreamManager>>) => Promise<T>): Promise<T> {
     const options = { name: "test", clock: systemClock, log: silentLog };
     const connection = await connectNats({ url: this.url }, options);
     try {

@@ -1,14 +1,14 @@
 /** `weft up`: the whole mesh in one process, until it is stopped. */
 import { rm, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { rfc3339, systemClock } from "../clock.ts";
+import { systemClock } from "../clock.ts";
 import { allRoles, type Config, parseConfig } from "../config.ts";
 import type { BundleProblem } from "../host/bundle.ts";
-import type { LogLine } from "../host/instance.ts";
 import { createLog } from "../log.ts";
 import { type Mesh, type MeshOptions, startMesh } from "../mesh.ts";
 import { type Endpoints, endpointsFile } from "./client.ts";
 import type { CliContext, ExitCode } from "./context.ts";
+import { formatFunctionLine } from "./function-line.ts";
 import { LinePrinter } from "./line-printer.ts";
 import { version } from "./version.ts";
 
@@ -29,6 +29,7 @@ export async function runMesh(
   context: CliContext,
   part: Pick<MeshOptions, "roles" | "shared">,
 ): Promise<ExitCode> {
+  const { workingDirectory } = context;
   const startedMs = systemClock.monotonic();
   const printer = new LinePrinter(context.out, systemClock);
   const say = (line: string) => printer.line(line);
@@ -40,9 +41,9 @@ export async function runMesh(
     path: context.environment.PATH ?? "",
     cacheDir: context.cacheDir,
     say,
-    onFunctionLine: (line) => say(formatFunctionLine(line)),
+    onFunctionLine: (line) => say(formatFunctionLine(line, { nowMs: systemClock.now(), workingDirectory })),
     onFunctionChange: ({ name, problems }) => {
-      for (const problem of problems) say(formatProblem(name, problem, context.workingDirectory));
+      for (const problem of problems) say(formatProblem(name, problem, workingDirectory));
     },
     onRecord: (record) => printer.record(record),
     signal: context.stop,
@@ -52,7 +53,6 @@ export async function runMesh(
   await writeFile(endpoints, JSON.stringify(endpointsOf(mesh)), { mode: 0o600 });
   const seconds = ((systemClock.monotonic() - startedMs) / 1000).toFixed(1);
   printer.flush();
-  const { workingDirectory } = context;
   context.out(
     part.shared
       ? sharedBanner(mesh, part.roles, { seconds, workingDirectory })
@@ -119,10 +119,6 @@ function sharedBanner(
     "  The other processes of this mesh: npx weft status --json     Stop: Ctrl-C\n\n",
   ];
   return lines.join("\n");
-}
-
-function formatFunctionLine({ service, stream, line }: LogLine): string {
-  return `${rfc3339(systemClock.now()).slice(11, 23)}  ${service} ${stream === "stderr" ? "!" : "|"} ${line}`;
 }
 
 function formatProblem(name: string, { file, line, column, message }: BundleProblem, from: string): string {

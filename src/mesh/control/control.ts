@@ -7,7 +7,15 @@ import { messageOf } from "../errors.ts";
 import { background, type Closeable } from "../lifecycle.ts";
 import type { Log } from "../log.ts";
 import { classOf, WEFT_CLASS } from "../resources/broker.ts";
-import { BROKER, CONFIGURATION, REQUEST_REPLY, REVISION, ROUTE, SERVICE, TRIGGER } from "../resources/kinds.ts";
+import {
+  BROKER,
+  CONFIGURATION,
+  REQUEST_REPLY,
+  REVISION,
+  ROUTE,
+  SERVICE,
+  TRIGGER,
+} from "../resources/kinds.ts";
 import type { StoredObject } from "../resources/meta.ts";
 import { brokerNameOf, triggerSchema } from "../resources/trigger.ts";
 import type { Store } from "../store/store.ts";

@@ -7,20 +7,20 @@
  */
 import { type Clock, rfc3339 } from "../clock.ts";
 import { REQUEST_REPLY_ROUTE } from "../resources/annotations.ts";
+import { brokerSchema } from "../resources/broker.ts";
 import { type Conditions, findCondition, startConditions } from "../resources/conditions.ts";
 import { sameJson } from "../resources/json.ts";
 import { BROKER, REQUEST_REPLY, TRIGGER } from "../resources/kinds.ts";
 import { apiVersionOf, type KubeObject, type StoredObject } from "../resources/meta.ts";
 import { childName } from "../resources/names.ts";
-import { type RequestReply, replyFilter, requestReplySchema, settingsOf } from "../resources/request-reply.ts";
-import { brokerSchema } from "../resources/broker.ts";
+import { type RequestReply, requestReplySchema, settingsOf } from "../resources/request-reply.ts";
 import { brokerNameOf, defaultTrigger, triggerSchema } from "../resources/trigger.ts";
 import type { Store } from "../store/store.ts";
 import type { Addresses } from "./addresses.ts";
 import { ownKey, type Reconcile, type ReconcileKey } from "./controller.ts";
 import { deleteObject, writeStatus } from "./status.ts";
 
-const DEPENDENTS = ["TriggersReady", "Addressable", "EventPoliciesReady", "BrokerReady"];
+const DEPENDENTS = ["BrokerReady", "TriggersReady", "Addressable", "EventPoliciesReady"];
 
 const LABELS = {
   name: "eventing.knative.dev/RequestReply.name",
@@ -28,7 +28,12 @@ const LABELS = {
 };
 
 /** The ingress answers every POST of a reply; only storage that is away is worth another attempt. */
-const DELIVERY = { retry: 5, backoffPolicy: "exponential", backoffDelay: "PT0.2S", timeout: "PT30S" } as const;
+const DELIVERY = {
+  retry: 5,
+  backoffPolicy: "exponential",
+  backoffDelay: "PT0.2S",
+  timeout: "PT30S",
+} as const;
 
 export interface RequestReplyReconcilerParts {
   readonly store: Store;
@@ -96,7 +101,8 @@ async function ensureTrigger(
   const { namespace, name, labels, annotations } = trigger.metadata;
   const existing = store.get(TRIGGER, { namespace, name });
   if (existing === undefined) return store.create(TRIGGER, trigger);
-  if (!existing.metadata.ownerReferences?.some(({ uid }) => uid === wanted.object.metadata.uid)) return undefined;
+  if (!existing.metadata.ownerReferences?.some(({ uid }) => uid === wanted.object.metadata.uid))
+    return undefined;
   if (brokerNameOf(triggerSchema.parse(existing)) !== brokerNameIn(wanted.requestReply)) {
     // A Trigger never changes its broker; its going asks for another pass.
     await deleteObject(store, TRIGGER, existing);
@@ -143,7 +149,7 @@ function triggerFor({
     },
     spec: {
       broker: brokerNameIn(requestReply),
-      filters: [{ cesql: replyFilter(settings.replyAttribute) }],
+      filters: [{ prefix: { [settings.replyAttribute]: settings.prefix } }],
       subscriber: { uri: `${url}/reply` },
       delivery: DELIVERY,
     },
@@ -167,8 +173,7 @@ function markTrigger(conditions: Conditions, trigger: StoredObject | undefined):
     return;
   }
   const { conditions: its, observedGeneration } = triggerSchema.parse(trigger).status ?? {};
-  const isReady =
-    findCondition(its)?.status === "True" && observedGeneration === trigger.metadata.generation;
+  const isReady = findCondition(its)?.status === "True" && observedGeneration === trigger.metadata.generation;
   if (isReady) conditions.markTrue("TriggersReady");
   else
     conditions.markUnknown("TriggersReady", {

@@ -61,7 +61,8 @@ async function answer(
     }
     if (request.method !== "POST") throw methodNotAllowed(request.method);
     const target = requestReplyTarget(request.url ?? "/");
-    const path = target === undefined ? brokerPath(request.url ?? "/") : brokerBehind(parts.requests(), target);
+    const path =
+      target === undefined ? brokerPath(request.url ?? "/") : brokerBehind(parts.requests(), target);
     const refusal = parts.refusal(path);
     if (refusal !== undefined) throw refusal;
     const body = await readBody(request, parts.limits());

@@ -58,14 +58,14 @@ export async function answerRequestReply(
     exchange.response.writeHead(202, { "content-length": "0" }).end();
     return;
   }
-  const { correlationAttribute, timeoutMs } = route.requestReply;
+  const { correlationAttribute, prefix, timeoutMs } = route.requestReply;
   const asked = {
     path: `${route.namespace}/${route.broker}`,
     event: decoded.event,
     beside: headersBeside(post.rawHeaders) ?? {},
     replyType: answeredOtherwise,
     mark: (event: Event, token: string) =>
-      withAttribute(event, correlationAttribute, parts.seal.close(token, scope)),
+      withAttribute(event, correlationAttribute, prefix + parts.seal.close(token, scope)),
   };
   const outcome = await request(parts, asked, { waitMs: timeoutMs, signal: departure(exchange) });
   write(exchange, outcome, undefined);
@@ -75,12 +75,11 @@ async function takeReply(
   { seal, responder }: RequestReplyParts,
   { event, route, scope }: { event: Event; route: Route; scope: string },
 ): Promise<void> {
-  const { replyAttribute } = route.requestReply;
+  const { correlationAttribute, replyAttribute, prefix } = route.requestReply;
   const value = event.attributes[replyAttribute] ?? "";
-  const token = seal.open(value, scope);
-  if (token === undefined) {
-    throw eventInvalid(replyAttribute, `the ${route.requestReply.correlationAttribute} of a request`, value);
-  }
+  const token = value.startsWith(prefix) ? seal.open(value.slice(prefix.length), scope) : undefined;
+  if (token === undefined)
+    throw eventInvalid(replyAttribute, `the ${correlationAttribute} of a request`, value);
   await responder.told(token, event);
 }
 

@@ -49,9 +49,7 @@ const endingSchema = z.discriminatedUnion("kind", [
 ]);
 
 /** As it is stored: a reply is where it lies in its broker's stream, or a copy when that is not known. */
-export type Ending =
-  | z.output<typeof endingSchema>
-  | { readonly kind: "copy"; readonly event: Event };
+export type Ending = z.output<typeof endingSchema> | { readonly kind: "copy"; readonly event: Event };
 
 /** As a waiter gets it. */
 export type Answer = { readonly kind: "reply"; readonly event: Event } | Dead;
@@ -96,7 +94,8 @@ function encodeEnding(ending: Ending): { headers: HeaderRecord; payload: Uint8Ar
 }
 
 function decodeEnding({ header, data }: StoredMsg): Ending | undefined {
-  if (header?.get(copyHeader) === "1") return { kind: "copy", event: decodeStored({ headers: header, data }) };
+  if (header?.get(copyHeader) === "1")
+    return { kind: "copy", event: decodeStored({ headers: header, data }) };
   return endingSchema.safeParse(JSON.parse(Buffer.from(data).toString("utf8"))).data;
 }
 

@@ -128,7 +128,7 @@ const rules: readonly (readonly [KindId, Rules])[] = [
     {
       structure: (object) => shapeErrors(requestReplySchema, object),
       defaults: (object) => defaultRequestReply(requestReplySchema.parse(object)),
-      check: (object, { checkCesql }) => validateRequestReply(requestReplySchema.parse(object), checkCesql),
+      check: (object) => validateRequestReply(requestReplySchema.parse(object)),
     },
   ],
   [

@@ -5,7 +5,6 @@ import { conditionsSchema } from "./conditions.ts";
 import { defaultDelivery, deliverySchema, validateDelivery } from "./delivery.ts";
 import { referenceSchema, validateReference } from "./destination.ts";
 import { type FieldError, forbiddenField, invalidValue, missingField } from "./field-error.ts";
-import type { CheckCesql } from "./filters.ts";
 import { objectMetaSchema } from "./meta.ts";
 
 const BROKER_LABEL = "eventing.knative.dev/broker";
@@ -54,13 +53,13 @@ export function defaultRequestReply(object: RequestReply): RequestReply {
   };
 }
 
-export function validateRequestReply({ spec }: RequestReply, checkCesql?: CheckCesql): FieldError[] {
+export function validateRequestReply({ spec }: RequestReply): FieldError[] {
   const { brokerRef, correlationAttribute = "", replyAttribute = "", timeout = "", delivery } = spec;
   const ms = parseDuration(timeout);
   return [
     ...validateBrokerRef(brokerRef),
-    ...validateAttribute("correlationAttribute", correlationAttribute, checkCesql),
-    ...validateAttribute("replyAttribute", replyAttribute, checkCesql),
+    ...validateAttribute("correlationAttribute", correlationAttribute),
+    ...validateAttribute("replyAttribute", replyAttribute),
     ...(correlationAttribute !== replyAttribute
       ? []
       : [invalidValue("spec.replyAttribute", replyAttribute, "must differ from correlationAttribute")]),
@@ -85,16 +84,16 @@ function validateBrokerRef(brokerRef: RequestReply["spec"]["brokerRef"]): FieldE
 
 const takenNames = ["id", "source", "specversion", "type"];
 
-function validateAttribute(field: string, name: string, checkCesql: CheckCesql = () => undefined): FieldError[] {
-  if (takenNames.includes(name)) return [invalidValue(`spec.${field}`, name, "every event needs it for itself")];
-  // A filter looks for it: what CESQL takes for a word of its own cannot be found.
-  const isName = /^[a-z][a-z0-9]*$/.test(name) && checkCesql(replyFilter(name), { dataPaths: false }) === undefined;
-  return isName ? [] : [invalidValue(`spec.${field}`, name, "expected the name of an extension attribute")];
+function validateAttribute(field: string, name: string): FieldError[] {
+  if (takenNames.includes(name))
+    return [invalidValue(`spec.${field}`, name, "every event needs it for itself")];
+  if (/^[a-z0-9]+$/.test(name) && name !== "data") return [];
+  return [invalidValue(`spec.${field}`, name, "expected the name of an extension attribute")];
 }
 
-/** CESQL for the events that answer. */
-export function replyFilter(replyAttribute: string): string {
-  return `EXISTS ${replyAttribute}`;
+/** What correlation values of a RequestReply begin with: several may share a broker, and each hears its own. */
+export function correlationPrefix(name: string): string {
+  return `${name}:`;
 }
 
 /** What the data plane has to know of a RequestReply; its Trigger carries it as an annotation. */
@@ -102,6 +101,7 @@ const requestReplyRouteSchema = z.strictObject({
   name: z.string(),
   correlationAttribute: z.string(),
   replyAttribute: z.string(),
+  prefix: z.string(),
   timeoutMs: z.number().positive(),
 });
 
@@ -112,6 +112,7 @@ export function settingsOf({ metadata, spec }: RequestReply): RequestReplySettin
     name: metadata.name,
     correlationAttribute: spec.correlationAttribute ?? CORRELATION_DEFAULT,
     replyAttribute: spec.replyAttribute ?? REPLY_DEFAULT,
+    prefix: correlationPrefix(metadata.name),
     timeoutMs: parseDuration(spec.timeout ?? TIMEOUT_DEFAULT) ?? 0,
   };
 }

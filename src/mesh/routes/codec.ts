@@ -50,6 +50,7 @@ const triggerSchema = z.looseObject({
       name: z.string(),
       correlationAttribute: z.string(),
       replyAttribute: z.string(),
+      prefix: z.string(),
       timeoutMs: z.number(),
     })
     .optional(),

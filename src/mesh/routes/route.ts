@@ -66,6 +66,8 @@ export interface RequestReplyRoute {
   readonly correlationAttribute: string;
   /** Holds that value in the event that answers. */
   readonly replyAttribute: string;
+  /** What such values begin with. */
+  readonly prefix: string;
   readonly timeoutMs: number;
 }
 

@@ -84,7 +84,9 @@ export class RouteTable {
     // T3.
     this.#requestReplies ??= new Map(
       this.#routes.triggers.flatMap((trigger) =>
-        trigger.requestReply === undefined ? [] : [[`${trigger.namespace}/${trigger.requestReply.name}`, trigger]],
+        trigger.requestReply === undefined
+          ? []
+          : [[`${trigger.namespace}/${trigger.requestReply.name}`, trigger]],
       ),
     );
     return this.#requestReplies.get(path);

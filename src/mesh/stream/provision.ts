@@ -7,6 +7,7 @@ import { ensureTriggerConsumers, removeTriggerConsumers } from "./consumer.ts";
 import { ensureMoverConsumer } from "./delayed.ts";
 import {
   ensureBrokerStreams,
+  ensureBucketReplicas,
   ensureCounterStream,
   ensureReplyStream,
   removeBrokerStreams,
@@ -33,6 +34,11 @@ export class Provisioner {
   async ensureShared(): Promise<void> {
     await ensureCounterStream(this.#jsm, this.#limits.replicas);
     await ensureReplyStream(this.#jsm, this.#limits.replicas);
+  }
+
+  /** Buckets that exist. */
+  async ensureBuckets(...buckets: readonly string[]): Promise<void> {
+    for (const bucket of buckets) await ensureBucketReplicas(this.#jsm, bucket, this.#limits.replicas);
   }
 
   async ensureBroker(route: BrokerRoute): Promise<void> {

@@ -13,6 +13,7 @@ import {
 import { nanos } from "@nats-io/nats-core";
 import {
   type BrokerKey,
+  bucketStream,
   counterStream,
   counterSubjects,
   deadLetterStream,
@@ -155,8 +156,22 @@ async function ensureStream(
     await jsm.streams.add(config);
   } catch (error) {
     if (!isApiError(error, streamExists)) throw error;
-    await jsm.streams.update(config.name, config);
+    const { config: now } = await jsm.streams.info(config.name);
+    // A process that was started without the others' --replicas must not take copies away.
+    const num_replicas = Math.max(now.num_replicas, config.num_replicas ?? 1);
+    await jsm.streams.update(config.name, { ...config, num_replicas });
   }
+}
+
+/** Gives a bucket that was made with fewer copies as many as there should be. */
+export async function ensureBucketReplicas(
+  jsm: JetStreamManager,
+  bucket: string,
+  replicas: number,
+): Promise<void> {
+  const stream = bucketStream(bucket);
+  const { config } = await jsm.streams.info(stream);
+  if (config.num_replicas < replicas) await jsm.streams.update(stream, { num_replicas: replicas });
 }
 
 /** Whether `error` is the JetStream API error with this err_code (sheet nats-jetstream §11). */

@@ -44,6 +44,39 @@ function event(type: string, data?: unknown): Event {
 }
 
 describe("RouteTable", () => {
+  test("wantedBy names the triggers that want an event, also those that look into its data", () => {
+    const table = new RouteTable();
+    const triggers = [
+      trigger("a"),
+      trigger("b"),
+      trigger("big", { filters: [], dataFilter: "data.n > 5" }),
+      trigger("elsewhere", { broker: "other", filters: [] }),
+    ];
+    table.set({ brokers: [broker], triggers });
+    const names = (one: Event) => table.wantedBy("default/orders", one).map(({ name }) => name);
+    expect(names(event("a", { n: 6 }))).toEqual(["a", "big"]);
+    expect(names(event("b", { n: 1 }))).toEqual(["b"]);
+    expect(names(event("c", { n: 1 }))).toEqual([]);
+    expect(table.wantedBy("default/none", event("a"))).toEqual([]);
+  });
+
+  test("requestReply finds the trigger that serves one, until it goes", () => {
+    const table = new RouteTable();
+    const requestReply = {
+      name: "rr",
+      correlationAttribute: "correlationid",
+      replyAttribute: "replyid",
+      prefix: "rr:",
+      timeoutMs: 1000,
+    };
+    const serving = trigger("rr-reply", { requestReply });
+    table.set({ brokers: [broker], triggers: [trigger("a"), serving] });
+    expect(table.requestReply("default/rr")).toBe(serving);
+    expect(table.requestReply("default/a")).toBeUndefined();
+    table.set({ brokers: [broker], triggers: [] });
+    expect(table.requestReply("default/rr")).toBeUndefined();
+  });
+
   test("isWanted knows the triggers of the broker asked, and of no other", () => {
     const table = new RouteTable();
     table.set({ brokers: [broker, { ...broker, name: "other" }], triggers: [trigger("a")] });
