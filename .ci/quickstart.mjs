@@ -65,6 +65,17 @@ const steps = [
     },
   },
   {
+    block: /"order":"A-1006"/,
+    what: "a request waits for the end of the pipeline",
+    status: 200,
+    check: (output) => expect(output, /ce-type: com\.example\.order\.invoiced/i),
+  },
+  {
+    block: /^npx weft request com\.example\.order\.placed /,
+    what: "a request from the command line is answered",
+    check: (output) => expect(output, /INV-A-1007/),
+  },
+  {
     block: /"order":"A-1005"/,
     what: "an order that fails is retried, then dead",
     check: async () => {
@@ -158,7 +169,7 @@ async function tryBlock(block) {
     if (step.run) return step.run(block);
     const command = block.replaceAll("localhost:8080", `localhost:${ports.events}`);
     const output = await shell(command);
-    if (command.startsWith("curl")) expect(output, /^HTTP\/1\.1 202 /);
+    if (command.startsWith("curl")) expect(output, new RegExp(`^HTTP/1\\.1 ${step.status ?? 202} `));
     await step.check?.(output);
   });
 }

@@ -139,7 +139,7 @@ class Connection {
 
   static open(url: URL, run: Run): Promise<Connection> {
     return new Promise((resolve, reject) => {
-      const socket = createConnection({ host: url.hostname, port: Number(url.port), noDelay: true });
+      const socket = createConnection({ host: url.hostname, port: Number(url.port) || 80, noDelay: true });
       socket.once("connect", () => resolve(new Connection(socket, run)));
       socket.once("error", reject);
     });

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import type { Figure } from "./figure.ts";
 
 /** Linux counts CPU time in these. */
 const ticksPerSecond = 100;
@@ -14,16 +15,21 @@ export interface Started {
   stop(): Promise<void>;
 }
 
-/** Starts `node FILE ARGUMENTS…`; the file is one of this folder's. */
+export interface StartOptions {
+  /** For Node.js itself. */
+  readonly nodeFlags?: readonly string[] | undefined;
+  readonly stderr?: "inherit" | "pipe";
+}
+
+/** Starts `node FILE ARGUMENTS…`; a relative file is one of this folder's. */
 export function startNode(
   file: string,
   args: readonly string[],
-  environment: NodeJS.ProcessEnv = process.env,
+  { nodeFlags = [], stderr = "inherit" }: StartOptions = {},
 ): Started {
   const path = fileURLToPath(new URL(file, import.meta.url));
-  const child = spawn(process.execPath, [path, ...args], {
-    stdio: ["ignore", "pipe", "inherit"],
-    env: environment,
+  const child = spawn(process.execPath, [...nodeFlags, path, ...args], {
+    stdio: ["ignore", "pipe", stderr],
   });
   return started(child);
 }
@@ -61,21 +67,51 @@ export async function runJson<T>(file: string, argument: unknown): Promise<T> {
 }
 
 export interface Usage {
+  /** Spent so far. */
   readonly cpuMs: number;
+  /** The most memory it ever held. */
   readonly peakMb: number;
+  /** The memory it holds. */
+  readonly residentMb: number;
 }
 
-/** CPU time spent so far and the most memory held, of one process (Linux). */
+/** Of one process, all its threads (Linux). */
 export function usageOf(pid: number): Usage {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  const megabytes = (name: string) =>
+    Math.round(Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1] ?? 0) / 1024);
+  return {
+    cpuMs: cpuMsOf(`/proc/${pid}/stat`),
+    peakMb: megabytes("VmHWM"),
+    residentMb: megabytes("VmRSS"),
+  };
+}
+
+/** CPU time that the thread which runs JavaScript has spent so far. */
+export function mainThreadCpuMs(pid: number): number {
+  return cpuMsOf(`/proc/${pid}/task/${pid}/stat`);
+}
+
+function cpuMsOf(statFile: string): number {
+  const stat = readFileSync(statFile, "utf8");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const ticks = Number(fields[11]) + Number(fields[12]);
-  const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return { cpuMs: (ticks / ticksPerSecond) * 1000, peakMb: Math.round(Number(peak ?? 0) / 1024) };
+  return (ticks / ticksPerSecond) * 1000;
 }
 
-/** Runs one of this folder's files to its end, its output shown as it comes. */
-export async function runShown(file: string): Promise<void> {
+/** The processes that this one has started. */
+export function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+  return text.split(" ").filter(Boolean).map(Number);
+}
+
+/** Runs one of this folder's files to its end, its output shown as it comes; the figures it reports. */
+export async function runShown(file: string): Promise<Figure[]> {
   const path = fileURLToPath(new URL(file, import.meta.url));
-  await once(spawn(process.execPath, [path], { stdio: "inherit" }), "exit");
+  const child = spawn(process.execPath, [path], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  const figures: Figure[] = [];
+  child.on("message", (message) => figures.push(...(message as Figure[])));
+  const [code] = await once(child, "close");
+  if (code !== 0) throw new Error(`${file} failed`);
+  return figures;
 }

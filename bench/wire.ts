@@ -6,9 +6,12 @@ import { Buffer } from "node:buffer";
 
 const headEnd = Buffer.from("\r\n\r\n");
 
-/** Finds whole messages in a byte stream; bodies are counted by content-length, or absent. */
+/** Finds whole messages in a byte stream; bodies are counted by content-length, chunked, or absent. */
 export class MessageReader {
-  #rest: Buffer = Buffer.alloc(0);
+  #parts: Buffer[] = [];
+  #size = 0;
+  /** Fewer bytes than these cannot be a whole message. */
+  #needed = 0;
   readonly #onMessage: (head: Buffer, body: Buffer) => void;
 
   constructor(onMessage: (head: Buffer, body: Buffer) => void) {
@@ -16,17 +19,57 @@ export class MessageReader {
   }
 
   push(chunk: Buffer): void {
-    let data = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    this.#parts.push(chunk);
+    this.#size += chunk.length;
+    if (this.#size < this.#needed) return;
+    let data = this.#parts.length === 1 ? chunk : Buffer.concat(this.#parts);
+    this.#needed = 0;
     for (;;) {
       const end = data.indexOf(headEnd);
       if (end === -1) break;
       const head = data.subarray(0, end + 4);
-      const length = contentLength(head);
-      if (data.length < head.length + length) break;
-      this.#onMessage(head, data.subarray(head.length, head.length + length));
-      data = data.subarray(head.length + length);
+      const message = isChunked(head) ? chunkedBody(data, head.length) : countedBody(data, head);
+      if ("needed" in message) {
+        this.#needed = message.needed;
+        break;
+      }
+      this.#onMessage(head, message.body);
+      data = data.subarray(message.end);
     }
-    this.#rest = data;
+    this.#parts = data.length === 0 ? [] : [data];
+    this.#size = data.length;
+  }
+}
+
+/** A body and where it ends, or how many bytes there must at least be. */
+type Body = { readonly body: Buffer; readonly end: number } | { readonly needed: number };
+
+function countedBody(data: Buffer, head: Buffer): Body {
+  const end = head.length + contentLength(head);
+  return data.length < end ? { needed: end } : { body: data.subarray(head.length, end), end };
+}
+
+function isChunked(head: Buffer): boolean {
+  if (head.indexOf("ransfer-") === -1) return false;
+  return headerValue(head, "transfer-encoding")?.toLowerCase() === "chunked";
+}
+
+function chunkedBody(data: Buffer, from: number): Body {
+  const chunks: Buffer[] = [];
+  let at = from;
+  for (;;) {
+    const lineEnd = data.indexOf("\r\n", at);
+    if (lineEnd === -1) return { needed: data.length + 1 };
+    const length = Number.parseInt(data.toString("latin1", at, lineEnd), 16);
+    if (Number.isNaN(length)) throw new Error("a chunk without a length");
+    if (length === 0) {
+      const end = data.indexOf(headEnd, lineEnd);
+      return end === -1 ? { needed: data.length + 1 } : { body: Buffer.concat(chunks), end: end + 4 };
+    }
+    const start = lineEnd + 2;
+    at = start + length + 2;
+    if (data.length < at) return { needed: at };
+    chunks.push(data.subarray(start, start + length));
   }
 }
 
@@ -63,7 +106,7 @@ export class RequestTemplate {
 
   constructor(url: URL, shape: EventShape) {
     this.#host = url.host;
-    this.#path = url.pathname;
+    this.#path = url.pathname + url.search;
     this.#shape = shape;
     this.#data = JSON.stringify({ pad: "x".repeat(Math.max(0, shape.size - 10)) });
   }

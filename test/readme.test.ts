@@ -59,8 +59,8 @@ describe("README", () => {
   });
 
   test("explains every annotation a user may set", () => {
-    const { WEFT_PREFIX, MANIFEST, APPLIED } = annotations;
-    const internal: readonly unknown[] = [WEFT_PREFIX, MANIFEST, APPLIED];
+    const { WEFT_PREFIX, MANIFEST, APPLIED, REQUEST_REPLY_ROUTE } = annotations;
+    const internal: readonly unknown[] = [WEFT_PREFIX, MANIFEST, APPLIED, REQUEST_REPLY_ROUTE];
     const names = Object.values(annotations)
       .filter((value) => typeof value === "string")
       .filter((value) => value.startsWith(WEFT_PREFIX) && !internal.includes(value));

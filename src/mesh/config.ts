@@ -134,7 +134,7 @@ export function parseConfig(
     const name = issue.path[0] as ConfigName | undefined;
     return `${name === undefined ? "option" : flagOf(name)}: ${issue.message}`;
   });
-  throw new MeshError("CONFIG_INVALID", { found: faults.join("; "), fix: "See `weft up --help`" });
+  throw new MeshError("CONFIG_INVALID", { field: faults.join("; "), fix: "See `weft up --help`" });
 }
 
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };

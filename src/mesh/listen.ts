@@ -75,7 +75,7 @@ function cannotListen(
 ): MeshError {
   if (error.code === "EADDRINUSE") {
     return new MeshError("PORT_TAKEN", {
-      found: `${host}:${port} is in use by another process`,
+      field: `${host}:${port} belongs to another process`,
       fix: `See which with \`lsof -i :${port}\` (or \`ss -ltnp\`) and stop it, or choose another port with ${flag}`,
       cause: error,
     });

@@ -71,3 +71,36 @@ test("killing the leader of the event stream under load loses nothing that was a
   }
   await ledger.settle({ trigger: "load", type: "load", inbox }, { deadlineMs: 90_000 });
 }, 240_000);
+
+test("without a majority ingress refuses, and everything goes on when the servers are back", async () => {
+  const inbox = subscriber.inbox("majority", 204);
+  await mesh.serve(triggerManifest("majority", { type: "majority", to: inbox.url }));
+  const ledger = new Ledger(mesh);
+  await ledger.accept({ id: "before", type: "majority" });
+  const [first = "", second = ""] = cluster.names;
+  await cluster.kill9(first);
+  await cluster.kill9(second);
+  const refused = await until(
+    async () => {
+      const answer = await ledger.send({ id: "meanwhile", type: "majority" });
+      return answer?.status === 503 && answer;
+    },
+    { deadlineMs: 30_000, what: "events are refused" },
+  );
+  expect(refused.headers.get("retry-after")).toBe("1");
+  cluster.start(first);
+  cluster.start(second);
+  await until(async () => (await ledger.send({ id: "meanwhile", type: "majority" }))?.status === 202, {
+    deadlineMs: 60_000,
+    what: "events are taken again",
+  });
+  await ledger.settle({ trigger: "majority", type: "majority", inbox }, { deadlineMs: 60_000 });
+  const later = subscriber.inbox("later", 204);
+  await until(
+    async () => {
+      await mesh.apply(triggerManifest("later", { type: "later", to: later.url }));
+      return (await mesh.trigger("later")).ready;
+    },
+    { deadlineMs: 60_000, what: "the control plane works again" },
+  );
+}, 240_000);

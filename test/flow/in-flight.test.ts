@@ -1,29 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../src/mesh/clock.ts";
 import { type DataPlane, startDataPlane, type TestDispatcher } from "../support/data-plane.ts";
-import { type Act, type Inbox, type Subscriber, startSubscriber } from "../support/subscriber.ts";
+import { gate } from "../support/gate.ts";
+import { type Inbox, type Subscriber, startSubscriber } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
 
 const ackWaitMs = 1500;
-
-/** Answers nobody before it is opened. */
-function gate(): { readonly waiting: number; pass(answer: Act): Promise<Act>; open(): void } {
-  const waiters: (() => void)[] = [];
-  let isOpen = false;
-  return {
-    get waiting() {
-      return waiters.length;
-    },
-    pass(answer) {
-      if (isOpen) return Promise.resolve(answer);
-      return new Promise((resolve) => waiters.push(() => resolve(answer)));
-    },
-    open() {
-      isOpen = true;
-      for (const pass of waiters.splice(0)) pass();
-    },
-  };
-}
 
 function at({ url: uri }: Inbox) {
   return { kind: "url", uri } as const;

@@ -51,6 +51,7 @@ beforeAll(async () => {
         functionTrigger("ask", "question"),
       ].join("\n---\n"),
     },
+    flags: ["--idle-window", "6s"],
   });
   const url = new URL(await mesh.natsUrl());
   nc = await connect({ servers: url.host, token: url.username });
@@ -87,7 +88,10 @@ const problemOf = ({ body }: Answer) => z.record(z.string(), z.unknown()).parse(
 
 describe("Prefer: wait", () => {
   test("brings the reply of a sleeping function, in binary mode", async () => {
-    expect(await mesh.instances("double")).toEqual([]);
+    await until(async () => (await mesh.instances("double")).length === 0, {
+      deadlineMs: 20_000,
+      what: "it sleeps",
+    });
     const answer = await ask("number", "one", { data: { n: 1 } });
     expect(answer.status).toBe(200);
     expect(JSON.parse(answer.body)).toEqual({ n: 2 });

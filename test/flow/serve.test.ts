@@ -131,16 +131,21 @@ test("dispatchers that are killed at any moment lose no event, and store each re
     brokerManifest("crash"),
     triggerManifest("crash", { broker: "crash", type: "crash", to: inbox.url, delivery: often }),
   );
-  const dispatchers = [await serve("dispatch"), await serve("dispatch")];
+  const dispatchers = await Promise.all([serve("dispatch"), serve("dispatch"), serve("dispatch")]);
+  const starting = new Map<TestMesh, Promise<void>>();
   const ledger = new CrashLedger(ingress);
   const load = startLoad({ type: "crash", ledgers: [ledger], producers: 3 });
   for (let kill = 0; kill < 20; kill++) {
     const victim = dispatchers[kill % dispatchers.length];
+    if (victim === undefined) throw new Error("no dispatcher");
+    await starting.get(victim);
+    const more = Math.random() * 20;
     const before = inbox.received.length;
-    await until(() => inbox.received.length > before + Math.random() * 20, { what: "attempts are made" });
-    await victim?.kill9();
-    await victim?.start();
+    await until(() => inbox.received.length > before + more, { what: "attempts are made" });
+    await victim.kill9();
+    starting.set(victim, victim.start());
   }
+  await Promise.all(starting.values());
   await load.stop();
   expect(load.others).toEqual([]);
   await ledger.settle({ trigger: "crash", type: "crash", inbox }, { deadlineMs: 60_000 });

@@ -20,7 +20,7 @@ export interface Sent {
 export interface Account {
   readonly trigger: string;
   readonly type: string;
-  readonly inbox: Inbox;
+  readonly inbox: Pick<Inbox, "accepted">;
 }
 
 export class Ledger {

@@ -51,14 +51,15 @@ export interface Subscriber {
   close(): Promise<void>;
 }
 
-export async function startSubscriber(): Promise<Subscriber> {
+/** `port` brings one back where it was; 0 is a free one. */
+export async function startSubscriber({ port: wanted = 0 } = {}): Promise<Subscriber> {
   const inboxes = new Map<string, RecordingInbox>();
   const server = createServer((request, response) => {
     const inbox = inboxes.get(request.url ?? "");
     if (inbox === undefined) response.writeHead(410).end();
     else inbox.serve(request, response).catch(() => request.destroy());
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(wanted, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   return {

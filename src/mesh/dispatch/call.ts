@@ -10,7 +10,7 @@ import { encodeBinaryHeaders, encodeStructured, needsStructured } from "../event
 import type { DeliveryPolicy, Target } from "../routes/route.ts";
 import type { RouteTable } from "../routes/table.ts";
 import type { EventStore } from "../stream/event-store.ts";
-import type { HeaderRecord } from "../stream/publish.ts";
+import { type HeaderRecord, isOutage } from "../stream/publish.ts";
 import type { Capacity } from "./capacity.ts";
 import type { Sender, SendResult } from "./send.ts";
 
@@ -107,6 +107,7 @@ export class Caller {
       await store.store(broker, event, { messageId: call.messageId, now: true });
       return { kind: "answered", status: 202, headers: {}, body: emptyAnswer, truncated: false, ms: ms() };
     } catch (error) {
+      if (isOutage(error)) return { kind: "unavailable", message: messageOf(error) };
       return { kind: "failed", error: "NotStored", message: messageOf(error), ms: ms() };
     }
   }

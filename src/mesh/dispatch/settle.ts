@@ -20,6 +20,7 @@ import type { Log } from "../log.ts";
 import type { Responder } from "../reply/responder.ts";
 import type { BrokerRoute } from "../routes/route.ts";
 import type { EventStore } from "../stream/event-store.ts";
+import { isOutage } from "../stream/publish.ts";
 import type { Delivery } from "../stream/puller.ts";
 import { deadLetterMessageId, replyMessageId } from "../stream/subjects.ts";
 import type { CallContext, Caller } from "./call.ts";
@@ -200,6 +201,8 @@ export class Settler {
       }
       return undefined;
     } catch (error) {
+      // The subscriber did its part: an outage of ours uses up none of its attempts.
+      if (isOutage(error)) return { kind: "again", afterMs: storageRetryMs };
       const why: Failure = { error: "ReplyNotStored", message: messageOf(error), status, ms };
       return afterFailure(why, this.#circumstances(parcel, parcel.history.failed), undefined);
     }

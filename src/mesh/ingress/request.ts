@@ -67,15 +67,15 @@ export async function request(
   if (broker === undefined) throw brokerNotFound(path);
   const entering = enter(broker, sent);
   const wait = requester.open();
-  const event = mark(entering, wait.token);
-  if (!table.isWanted(path, event)) {
-    wait.end("left");
-    await store.store(broker, event, { beside });
-    noteUnmatched(parts, broker, event);
-    throw noResponder(event);
-  }
+  let event: Event;
   let ack: Awaited<ReturnType<typeof store.store>>;
   try {
+    event = mark(entering, wait.token);
+    if (!table.isWanted(path, event)) {
+      await store.store(broker, event, { beside });
+      noteUnmatched(parts, broker, event);
+      throw noResponder(event);
+    }
     const address = encodeAddress({ token: wait.token, replyType });
     ack = await store.store(broker, event, { beside: { ...beside, ...address } });
   } catch (error) {

@@ -193,6 +193,13 @@ export function serverErrorCode(failure: unknown): number | undefined {
   return typeof code === "number" ? code : undefined;
 }
 
+/** Whether a publish failed because the storage was out of reach, rather than because it was refused. */
+export function isOutage(failure: unknown): boolean {
+  if (!(failure instanceof MeshError)) return false;
+  if (failure.code === "OVERLOADED") return true;
+  return failure.code === "STORAGE_UNAVAILABLE" && serverErrorCode(failure) === undefined;
+}
+
 function refusedByClient(cause: unknown): MeshError {
   const text = cause instanceof Error ? cause.message : String(cause);
   return text.includes("max_payload") || text.includes("payload max")
