@@ -11,9 +11,8 @@ export type Unit = "per second" | "ms" | "µs of CPU" | "MB";
 
 /** Hands the figures of a part to `main.ts`, when it was that which started this process. */
 export async function reportFigures(figures: readonly Figure[]): Promise<void> {
-  const { send } = process;
-  if (send === undefined) return;
-  await new Promise<void>((resolve) => send.call(process, figures, undefined, undefined, () => resolve()));
+  if (process.send === undefined) return;
+  await new Promise<void>((resolve) => process.send?.(figures, () => resolve()));
 }
 
 export interface Spread {

@@ -5,12 +5,14 @@
  *     npm run bench -- deliver --target http://127.0.0.1:9090/default/default --sink-port 9000
  */
 import { writeFile } from "node:fs/promises";
+import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
-import { measureJetStream, measurePush } from "./limits.ts";
-import type { LoadResult } from "./load.ts";
-import { firstJson, runJson, runShown, startNode } from "./process.ts";
-import { type Measured, measure, type Row, rows, startSink } from "./rows.ts";
-import { foreignTarget, startWeft } from "./target.ts";
+import type { Figure } from "./figure.ts";
+import type { Latency } from "./histogram.ts";
+import { type Ceiling, Ceilings, measureStoreAndPush } from "./limits.ts";
+import { runShown } from "./process.ts";
+import { figuresOf, type Measured, measure, type Row, rows } from "./rows.ts";
+import { foreignTarget } from "./target.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -20,107 +22,120 @@ const { values, positionals } = parseArgs({
     target: { type: "string" },
     "sink-port": { type: "string" },
     json: { type: "string" },
+    /** Only the rows: no limits, no ratios to them. */
+    "no-limits": { type: "boolean", default: false },
   },
 });
 
-interface Limits {
-  /** Requests per second against a server that does nothing: the generator's own ceiling. */
-  readonly generator: number;
-  readonly bareHttp: number;
-  readonly jetStream: number;
-  readonly barePush: number;
-}
+/** Parts with tables of their own; they measure weft alone. */
+const ownTables = ["codec", "filter", "request", "cold", "idle"];
+/** What one trigger for all events can be measured by. */
+const foreignParts = ["ingress", "deliver", "latency"];
+/** A generator that could do less than this times what it measures might be what is measured. */
+const generatorReserve = 3;
+/** A percentile of fewer samples than this is the value of one of them. */
+const samplesFor = { p50: 1, p99: 100, p999: 1000 };
 
-async function measureLimits(seconds: number): Promise<Limits> {
-  const sink = await startSink({});
-  const bare = startNode("./limits.ts", ["http"]);
-  const weft = await startWeft();
-  try {
-    const { port } = await firstJson<{ port: number }>(bare);
-    const load = { connections: 64, seconds };
-    const generator = await runJson<LoadResult>("./load.ts", { ...load, url: sink.url });
-    const bareHttp = await runJson<LoadResult>("./load.ts", { ...load, url: `http://127.0.0.1:${port}/` });
-    return {
-      generator: generator.perSecond,
-      bareHttp: bareHttp.perSecond,
-      jetStream: await measureJetStream(weft.natsUrl ?? "", { seconds, size: 1024, window: 512 }),
-      barePush: await measurePush(sink.url, { seconds, size: 1024, connections: 64 }),
-    };
-  } finally {
-    await Promise.all([weft.stop(), bare.stop(), sink.process.stop()]);
+const say = (text: string) => process.stdout.write(`${text}\n`);
+const [load1 = 0] = loadavg();
+const seconds = Number(values.seconds);
+const known = new Set([...ownTables, ...rows.map(({ part }) => part)]);
+const unknown = positionals.filter((part) => !known.has(part));
+if (unknown.length > 0) {
+  process.stderr.write(`bench: no part ${unknown.join(", ")}; there are ${[...known].join(", ")}\n`);
+  process.exit(2);
+}
+if ((values.target === undefined) !== (values["sink-port"] === undefined)) {
+  process.stderr.write("bench: --target and --sink-port belong together: its triggers point at that port\n");
+  process.exit(2);
+}
+const foreign =
+  values.target === undefined
+    ? undefined
+    : { target: foreignTarget(values.target), sinkPort: Number(values["sink-port"]) };
+const parts = positionals.length > 0 ? positionals : foreign === undefined ? [...known] : foreignParts;
+const chosen = rows.filter(({ part }) => parts.includes(part));
+const figures: Figure[] = [];
+
+say(`load average of the machine before the run: ${load1.toFixed(2)}`);
+if (foreign === undefined) {
+  for (const part of ownTables) if (parts.includes(part)) figures.push(...(await runShown(`./${part}.ts`)));
+}
+const results = chosen.length > 0 ? await measureRows(chosen) : {};
+if (values.json !== undefined) {
+  const all = { at: new Date().toISOString(), load1, ...results, figures };
+  await writeFile(values.json, `${JSON.stringify(all, null, 2)}\n`);
+}
+process.exit(0);
+
+async function measureRows(wanted: readonly Row[]) {
+  const ceilings = values["no-limits"] ? undefined : new Ceilings(Math.min(seconds, 2));
+  const limits = ceilings && { ...(await ceilings.of({})), ...(await measureStoreAndPush(seconds)) };
+  if (limits !== undefined) {
+    say(
+      `\nlimits of this machine, per second at 1 KiB: generator ${limits.generator}, bare HTTP 202 ` +
+        `${limits.bareHttp}, JetStream publish ${limits.jetStream}, bare push ${limits.barePush}`,
+    );
   }
+  say(
+    `\n${line(["", "in/s", "out/s", "of limit", "p50 ms", "p99 ms", "p99.9 ms", "weft µs", "nats µs", "peak MB"])}`,
+  );
+  const measurements: (Measured & { ceiling: Ceiling | undefined })[] = [];
+  for (let round = 0; round < Number(values.rounds); round++) {
+    for (const row of wanted) {
+      const ceiling = await ceilings?.of(row.load);
+      const measured = await measure(row, { seconds, foreign });
+      const limit = measured.delivered === undefined ? ceiling?.bareHttp : limits?.barePush;
+      measurements.push({ ...measured, ceiling });
+      figures.push(...figuresOf(measured));
+      say(toLine(measured, limit));
+      for (const remark of remarksOn(measured, ceiling)) say(`  ! ${remark}`);
+    }
+  }
+  return { limits, results: measurements };
 }
 
-function line(cells: readonly (string | number)[]): string {
-  const widths = [38, 10, 10, 10, 9, 9, 9, 9, 9, 8];
-  return cells
-    .map((cell, i) => String(cell).padEnd(widths[i] ?? 8))
-    .join(" ")
-    .trimEnd();
-}
-
-function toLine({ name, accepted, delivered, cpuMs, peakMb }: Measured, limits: Limits): string {
-  const latency = delivered?.latency ?? accepted.latency;
-  const rate = delivered?.perSecond ?? accepted.perSecond;
-  const limit = delivered === undefined ? limits.bareHttp : limits.barePush;
+function toLine({ name, load, accepted, delivered, cpuMs, peakMb }: Measured, limit?: number): string {
+  const { latency, perSecond } = delivered ?? accepted;
   return line([
     name,
     accepted.perSecond,
     delivered?.perSecond ?? "-",
-    `${(rate / limit).toFixed(2)}×`,
-    latency.p50,
-    latency.p99,
-    latency.p999,
+    // At a fixed rate the rate says nothing.
+    limit === undefined || load.rate !== undefined ? "-" : `${(perSecond / limit).toFixed(2)}×`,
+    percentile(latency, "p50"),
+    percentile(latency, "p99"),
+    percentile(latency, "p999"),
     cpuMs === undefined ? "-" : (cpuMs.weft * 1000).toFixed(0),
     cpuMs === undefined ? "-" : (cpuMs.nats * 1000).toFixed(0),
     peakMb ?? "-",
   ]);
 }
 
-function wanted(parts: readonly string[]): Row[] {
-  return rows.filter(({ part }) => parts.length === 0 || parts.includes(part));
+function percentile(latency: Latency, name: keyof typeof samplesFor): string {
+  return latency.count < samplesFor[name] ? "-" : latency[name].toFixed(2);
 }
 
-const seconds = Number(values.seconds);
-const say = (text: string) => process.stdout.write(`${text}\n`);
-const results: Measured[] = [];
+/** What a reader of the row must know. */
+function remarksOn({ load, accepted, missing }: Measured, ceiling: Ceiling | undefined): string[] {
+  const remarks: string[] = [];
+  const reserve = ceiling && ceiling.generator / accepted.perSecond;
+  if (load.rate === undefined && reserve !== undefined && reserve < generatorReserve) {
+    remarks.push(`the generator alone does only ${reserve.toFixed(1)}× this, not ${generatorReserve}×`);
+  }
+  if (accepted.refused > 0)
+    remarks.push(`refused: ${accepted.refused}, ${JSON.stringify(accepted.statuses)}`);
+  if (missing > 0) remarks.push(`${missing} deliveries were still missing after a minute`);
+  if (load.rate !== undefined && accepted.perSecond < 0.95 * load.rate) {
+    remarks.push(`only ${accepted.perSecond} of ${load.rate} per second were accepted`);
+  }
+  return remarks;
+}
 
-for (const part of ["codec", "filter", "request"]) {
-  if (positionals.length === 0 || positionals.includes(part)) await runShown(`./${part}.ts`);
+function line(cells: readonly (string | number)[]): string {
+  const widths = [38, 8, 8, 9, 9, 9, 9, 8, 8, 8];
+  return cells
+    .map((cell, i) => (i === 0 ? String(cell).padEnd(38) : String(cell).padStart(widths[i] ?? 8)))
+    .join(" ")
+    .trimEnd();
 }
-const chosen = wanted(positionals);
-if (chosen.length > 0) {
-  const limits = await measureLimits(seconds);
-  say(
-    `\nlimits of this machine, per second: generator ${limits.generator}, bare HTTP 202 ${limits.bareHttp}, ` +
-      `JetStream publish ${limits.jetStream}, bare push ${limits.barePush}\n`,
-  );
-  const head = [
-    "",
-    "in/s",
-    "out/s",
-    "of limit",
-    "p50 ms",
-    "p99 ms",
-    "p99.9 ms",
-    "weft µs",
-    "nats µs",
-    "peak MB",
-  ];
-  say(line(head));
-  const foreign =
-    values.target === undefined
-      ? undefined
-      : { target: foreignTarget(values.target), sinkPort: Number(values["sink-port"] ?? 0) };
-  for (let round = 0; round < Number(values.rounds); round++) {
-    for (const row of chosen) {
-      const measured = await measure(row, { seconds, foreign });
-      results.push(measured);
-      say(toLine(measured, limits));
-    }
-  }
-  if (values.json !== undefined) {
-    await writeFile(values.json, JSON.stringify({ at: new Date().toISOString(), limits, results }, null, 2));
-  }
-}
-process.exit(0);

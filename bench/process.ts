@@ -99,10 +99,11 @@ function cpuMsOf(statFile: string): number {
   return (ticks / ticksPerSecond) * 1000;
 }
 
-/** The processes that this one has started. */
-export function childrenOf(pid: number): number[] {
+/** The processes that this one has started, by what their command line contains. */
+export function childrenOf(pid: number, command: string): number[] {
   const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
-  return text.split(" ").filter(Boolean).map(Number);
+  const pids = text.split(" ").filter(Boolean).map(Number);
+  return pids.filter((child) => readFileSync(`/proc/${child}/cmdline`, "utf8").includes(command));
 }
 
 /** Runs one of this folder's files to its end, its output shown as it comes; the figures it reports. */

@@ -6,6 +6,7 @@
  */
 import { connect, type NatsConnection, headers as natsHeaders } from "@nats-io/transport-node";
 import { Pool } from "undici";
+import { type Figure, reportFigures } from "./figure.ts";
 import { Histogram } from "./histogram.ts";
 import { startSink } from "./rows.ts";
 import { startWeft } from "./target.ts";
@@ -81,7 +82,7 @@ function ask(nc: NatsConnection, subject: string): Exchange {
 
 const sink = await startSink({ reply: `${type}.reply` });
 const weft = await startWeft();
-const { host, username } = new URL(weft.natsUrl ?? "");
+const { host, username } = new URL(weft.natsUrl);
 const login = { servers: host, token: decodeURIComponent(username) };
 const [asking, answering] = [await connect(login), await connect(login)];
 answering.subscribe("bench.echo", { callback: (_, msg) => void msg.respond(msg.data) });
@@ -100,6 +101,7 @@ const rows: readonly (readonly [string, Exchange])[] = [
   ["weft, HTTP Prefer: wait", post(weft.url, { prefer: "wait=30" })],
   ["weft, NATS request", ask(asking, `weft.rq.default.default.${type}`)],
 ];
+const figures: Figure[] = [];
 for (const concurrency of concurrencies) {
   process.stdout.write(
     `\nrequest and reply, ${concurrency} at a time:   per second   p50 ms   p99 ms   p50 of direct\n`,
@@ -108,6 +110,7 @@ for (const concurrency of concurrencies) {
   for (const [name, exchange] of rows) measured.push({ name, ...(await measure(exchange, concurrency)) });
   const direct = measured[1]?.p50 ?? Number.NaN;
   for (const { name, perSecond, p50, p99 } of measured) {
+    figures.push({ part: "request", name: `${name}, ${concurrency} at a time`, unit: "ms", value: p50 });
     const ratio = `${(p50 / direct).toFixed(1)}×`;
     process.stdout.write(
       `  ${name.padEnd(36)} ${String(perSecond).padStart(10)} ${String(p50).padStart(8)} ${String(p99).padStart(8)} ${ratio.padStart(10)}\n`,
@@ -115,4 +118,5 @@ for (const concurrency of concurrencies) {
   }
 }
 await Promise.all([asking.close(), answering.close(), weft.stop(), sink.process.stop()]);
+await reportFigures(figures);
 process.exit(0);

@@ -1,4 +1,5 @@
 /** The rows of the table: what is sent, who wants it, what is read off. */
+import type { Figure } from "./figure.ts";
 import type { LoadOptions, LoadResult } from "./load.ts";
 import { firstJson, runJson, type Started, startNode } from "./process.ts";
 import type { SinkCount } from "./sink.ts";
@@ -13,13 +14,18 @@ export interface Row {
   readonly sink?: { delayMs?: number; reply?: string };
   /** Deliveries that one event causes; 0 measures the ingress alone. */
   readonly deliveriesPerEvent: number;
+  /** weft as one process for ingress and control and so many that dispatch; absent: all in one. */
+  readonly dispatchers?: number;
 }
 
 export interface Measured {
   readonly part: string;
   readonly name: string;
+  readonly load: Row["load"];
   readonly accepted: LoadResult;
   readonly delivered: SinkCount | undefined;
+  /** Deliveries that should have come and did not within the time that is waited for them. */
+  readonly missing: number;
   /** Per accepted event. */
   readonly cpuMs: { readonly weft: number; readonly nats: number } | undefined;
   readonly peakMb: number | undefined;
@@ -41,7 +47,8 @@ spec:
 
 const exact = (wanted: string) => `{exact: {type: ${wanted}}}`;
 const none = () => "";
-const one = (sinkUrl: string) => trigger("bench", sinkUrl, exact(type));
+/** Wants every event of the default load. */
+export const oneTrigger = (sinkUrl: string) => trigger("bench", sinkUrl, exact(type));
 const many = (count: number) => (sinkUrl: string) =>
   Array.from({ length: count }, (_, i) => trigger(`bench-${i}`, sinkUrl, exact(`${type}.t${i}`))).join("");
 const typesOf = (count: number) => Array.from({ length: count }, (_, i) => `${type}.t${i}`);
@@ -59,7 +66,7 @@ export const rows: readonly Row[] = [
   ...[0, 10, 100].map((delayMs) => ({
     part: "deliver",
     name: `1 trigger, subscriber ${delayMs === 0 ? "instant" : `${delayMs} ms`}`,
-    triggers: one,
+    triggers: oneTrigger,
     load: { connections: 64 },
     sink: { delayMs },
     deliveriesPerEvent: 1,
@@ -89,15 +96,23 @@ export const rows: readonly Row[] = [
   {
     part: "reply",
     name: "1 trigger, every event replied to",
-    triggers: one,
+    triggers: oneTrigger,
     load: { connections: 64 },
     sink: { reply: `${type}.reply` },
     deliveriesPerEvent: 1,
   },
+  ...[1, 4].map((dispatchers) => ({
+    part: "processes",
+    name: `1 trigger, ingress + ${dispatchers} dispatcher${dispatchers === 1 ? "" : "s"}`,
+    triggers: oneTrigger,
+    load: { connections: 64 },
+    deliveriesPerEvent: 1,
+    dispatchers,
+  })),
   ...[20, 500].map((rate) => ({
     part: "latency",
-    name: `end to end at ${rate}/s, idle machine`,
-    triggers: one,
+    name: `end to end at ${rate}/s`,
+    triggers: oneTrigger,
     load: { connections: 8, rate },
     deliveriesPerEvent: 1,
   })),
@@ -119,14 +134,16 @@ export interface MeasureOptions {
 
 /** How long deliveries may trail behind the last accepted event. */
 const trailMs = 60_000;
+const warmUpSeconds = 1;
 
 export async function measure(row: Row, { seconds, foreign }: MeasureOptions): Promise<Measured> {
   const sink = await startSink({ ...row.sink, port: foreign?.sinkPort ?? 0 });
-  const target = foreign?.target ?? (await startWeft());
+  const target = foreign?.target ?? (await startWeft({ dispatchers: row.dispatchers }));
   try {
     if (row.deliveriesPerEvent > 0) await target.apply(row.triggers(sink.url));
-    // The first second is compilation and growing buffers: not counted.
-    await runJson("./load.ts", { ...row.load, url: target.url, seconds: 1 });
+    // Compilation and growing buffers are not counted; a fixed rate would not get far with them.
+    const { rate: _rate, ...warmUp } = row.load;
+    await runJson("./load.ts", { ...warmUp, url: target.url, seconds: warmUpSeconds });
     await arrived(sink.url, Number.POSITIVE_INFINITY);
     await fetch(`${sink.url}reset`);
     const before = target.usage();
@@ -137,8 +154,10 @@ export async function measure(row: Row, { seconds, foreign }: MeasureOptions): P
     return {
       part: row.part,
       name: row.name,
+      load: row.load,
       accepted,
       delivered,
+      missing: Math.max(0, expected - (delivered?.events ?? expected)),
       cpuMs: before &&
         after && {
           weft: (after.weft.cpuMs - before.weft.cpuMs) / accepted.events,
@@ -152,8 +171,21 @@ export async function measure(row: Row, { seconds, foreign }: MeasureOptions): P
   }
 }
 
+/** The numbers of a row that two runs can be compared by. */
+export function figuresOf({ part, name, load, accepted, delivered, cpuMs, peakMb }: Measured): Figure[] {
+  const { p50 } = (delivered ?? accepted).latency;
+  const { perSecond } = delivered ?? accepted;
+  return [
+    ...(load.rate === undefined ? [{ part, name, unit: "per second", value: perSecond } as const] : []),
+    // In a closed loop with a backlog, latency is the length of the backlog.
+    ...(load.rate === undefined ? [] : [{ part, name, unit: "ms", value: p50 } as const]),
+    ...(cpuMs === undefined ? [] : [{ part, name, unit: "µs of CPU", value: cpuMs.weft * 1000 } as const]),
+    ...(peakMb === undefined ? [] : [{ part, name, unit: "MB", value: peakMb } as const]),
+  ];
+}
+
 /** What the sink counted once everything expected is there, or nothing more comes for a while. */
-async function arrived(sinkUrl: string, expected: number): Promise<SinkCount> {
+export async function arrived(sinkUrl: string, expected: number): Promise<SinkCount> {
   const end = Date.now() + trailMs;
   let last = -1;
   for (;;) {

@@ -14,7 +14,10 @@ export const errors = {
   METHOD_NOT_ALLOWED: { status: 405, text: "The method is not allowed here" },
   CONFLICT: { status: 409, text: "The object was changed by someone else" },
   ALREADY_EXISTS: { status: 409, text: "The name is taken" },
-  REQUEST_CONFLICT: { status: 409, text: "The event is stored already, by a sender who did not wait for its reply" },
+  REQUEST_CONFLICT: {
+    status: 409,
+    text: "The event is stored already, by a sender who did not wait for its reply",
+  },
   HISTORY_EXPIRED: { status: 410, text: "The resourceVersion is older than the kept history" },
   EVENT_TOO_LARGE: { status: 413, text: "The event is larger than the mesh accepts" },
   FORMAT_UNSUPPORTED: { status: 415, text: "The event format is not supported" },

@@ -14,16 +14,16 @@ import { join, resolve } from "node:path";
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { type Clock, rfc3339 } from "./clock.ts";
 import type { Config, Role } from "./config.ts";
-import { type AppliedObject, createConsole } from "./console/app.ts";
+import { createConsole } from "./console/app.ts";
 import { type PeerReport, Peers } from "./console/peers.ts";
-import type { FunctionSummary, Rejected, TriggerCondition } from "./console/status.ts";
-import { applyDocuments } from "./control/apply.ts";
+import { applyYaml, listObjects, triggerConditions } from "./console/resources.ts";
+import type { FunctionSummary, Rejected } from "./console/status.ts";
 import { startControl } from "./control/control.ts";
 import type { DataPlane } from "./control/data-plane.ts";
+import { ensureDefaultBroker } from "./control/default-broker.ts";
 import { followFunctions } from "./control/function-follower.ts";
 import { FunctionServices } from "./control/function-services.ts";
 import { Leadership } from "./control/leadership.ts";
-import { parseManifest } from "./control/manifests.ts";
 import { type ManifestWatch, watchManifests } from "./control/watch.ts";
 import { ByteBudget } from "./dispatch/byte-budget.ts";
 import { Caller } from "./dispatch/call.ts";
@@ -61,9 +61,7 @@ import { Requester } from "./reply/requester.ts";
 import { Responder } from "./reply/responder.ts";
 import { Seal } from "./reply/seal.ts";
 import { admitObject } from "./resources/admission.ts";
-import { authoredKinds, BROKER, findKind, SERVICE, TRIGGER } from "./resources/kinds.ts";
-import type { KindId, KubeObject, StoredObject } from "./resources/meta.ts";
-import { brokerNameOf, triggerSchema } from "./resources/trigger.ts";
+import { SERVICE, TRIGGER } from "./resources/kinds.ts";
 import { RouteTable } from "./routes/table.ts";
 import { openNatsKvStore } from "./store/natskv.ts";
 import type { Store } from "./store/store.ts";
@@ -116,8 +114,6 @@ export interface Mesh extends Closeable {
 
 const journalAgeMs = 24 * 3_600_000;
 const journalBytesMax = 64 * 1024 * 1024;
-/** A server that takes longer to answer a ping is not one to send events to. */
-const natsSilenceMs = 1000;
 /** Pulls are answered every few seconds, or asked again: after this, whatever the reason, nobody is served. */
 const pullSilenceMs = 20_000;
 /** What the largest event leaves of max_payload for headers. */
@@ -127,7 +123,6 @@ const foreignStorageBytes = 32 * 1024 ** 3;
 /** How often it is looked whether the routes have arrived. */
 const routesPollMs = 20;
 const defaultNamespace = "default";
-const defaultBroker = "default";
 
 /** Resolves when the mesh is ready (DESIGN §10). Rejects with a MeshError; nothing is left running then. */
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
@@ -708,7 +703,7 @@ class Starting {
       functions: () => this.#functions(),
       peers: async () => (await this.#peers?.ask()) ?? [],
       rejected: () => this.#rejected(),
-      natsTrouble: () => this.#natsTrouble(),
+      natsTrouble: () => present(this.#connection).trouble(),
       jsm: () => (this.#connection?.isConnected() ? this.#jsm : undefined),
       counters: () => this.#counters,
       clock,
@@ -728,8 +723,8 @@ class Starting {
         this.#followers.add(onRecord);
         return { close: () => this.#followers.delete(onRecord) };
       },
-      apply: (yaml) => this.#apply(yaml),
-      objects: (kind, namespace) => this.#objects(kind, namespace),
+      apply: (yaml) => applyYaml(present(this.#store), { yaml, checkCesql: checkExpression }),
+      objects: (kind, namespace) => listObjects(present(this.#store), { kind, namespace }),
     });
     const listener = await listen({
       fetch: app.fetch,
@@ -739,34 +734,6 @@ class Starting {
       clock,
     });
     return this.#closing.use("control port", listener);
-  }
-
-  async #apply(yaml: string): Promise<{ applied: readonly AppliedObject[]; rejected: readonly Rejected[] }> {
-    const store = present(this.#store);
-    const parsed = parseManifest({ file: "(applied)", text: yaml }, checkExpression);
-    const results = await applyDocuments(store, parsed.documents, { checkCesql: checkExpression });
-    const applied: AppliedObject[] = [];
-    const rejected: Rejected[] = [...parsed.rejected];
-    for (const result of results) {
-      if (result.outcome === "rejected") {
-        rejected.push(result.rejected);
-        continue;
-      }
-      const { kind, object } = result.document;
-      applied.push({
-        kind: kind.kind,
-        namespace: object.metadata.namespace ?? defaultNamespace,
-        name: object.metadata.name,
-        result: result.outcome,
-      });
-    }
-    return { applied, rejected };
-  }
-
-  #objects(name: string, namespace: string | undefined): readonly StoredObject[] | undefined {
-    const wanted = name.toLowerCase();
-    const kind = authoredKinds.find((id) => isNamed(id, wanted)) ?? findKind("serving.knative.dev/v1", name);
-    return kind === undefined ? undefined : present(this.#store).list(kind, namespace).items;
   }
 
   #functions(): FunctionSummary[] {
@@ -795,22 +762,6 @@ class Starting {
     if (this.#phase === "draining") return "draining";
     if (this.#phase === "starting") return `starting: waiting for ${this.#waitingFor}`;
     return this.#connection?.isConnected() === true ? undefined : "NATS is not connected";
-  }
-
-  /** A frozen server keeps its connections: only an answer proves it alive. */
-  async #natsTrouble(): Promise<string | undefined> {
-    const { clock } = this.#options;
-    const waiting = new AbortController();
-    const silent = clock.sleep(natsSilenceMs, waiting.signal).then(() => "NATS does not answer");
-    const alive = present(this.#connection)
-      .nc.flush()
-      .then(
-        () => undefined,
-        (error: unknown) => messageOf(error),
-      );
-    const trouble = await Promise.race([alive, silent]);
-    waiting.abort();
-    return trouble;
   }
 
   /** `path` is `<namespace>/<broker>`. */
@@ -858,41 +809,6 @@ interface PlaneParts {
   readonly counters: Counters;
   readonly deadLetters: DeadLetters;
   readonly store: EventStore;
-}
-
-function triggerConditions(store: Store): TriggerCondition[] {
-  return store.list(TRIGGER).items.map((object) => {
-    const trigger = triggerSchema.parse(object);
-    const ready = trigger.status?.conditions?.find(({ type }) => type === "Ready");
-    const observed = trigger.status?.observedGeneration === object.metadata.generation;
-    return {
-      namespace: object.metadata.namespace ?? defaultNamespace,
-      name: object.metadata.name,
-      uid: object.metadata.uid,
-      broker: brokerNameOf(trigger),
-      ready: observed && ready?.status === "True",
-      reason: ready?.reason ?? "",
-    };
-  });
-}
-
-async function ensureDefaultBroker(store: Store): Promise<void> {
-  if (store.get(BROKER, { namespace: defaultNamespace, name: defaultBroker }) !== undefined) return;
-  const object: KubeObject = {
-    apiVersion: "eventing.knative.dev/v1",
-    kind: BROKER.kind,
-    metadata: { namespace: defaultNamespace, name: defaultBroker },
-    spec: {},
-  };
-  await store.create(BROKER, admitObject(BROKER, object));
-}
-
-function isNamed({ kind, resource }: KindId, name: string): boolean {
-  return (
-    name === resource ||
-    name === kind.toLowerCase() ||
-    (kind === "Service" && /^k(?:services?|svc)$/.test(name))
-  );
 }
 
 function checkExpression(expression: string, options?: { dataPaths: boolean }): string | undefined {

@@ -5,7 +5,13 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { gate } from "../support/gate.ts";
 import { Ledger } from "../support/ledger.ts";
-import { brokerManifest, type Manifest, startTestMesh, type TestMesh, triggerManifest } from "../support/mesh.ts";
+import {
+  brokerManifest,
+  type Manifest,
+  startTestMesh,
+  type TestMesh,
+  triggerManifest,
+} from "../support/mesh.ts";
 import { openStreams, type Streams } from "../support/streams.ts";
 import { type Inbox, type Reply, type Subscriber, startSubscriber } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
@@ -178,7 +184,7 @@ test.concurrent("broker deleted with backlog: its events go with it, those of ot
   const ledger = new Ledger(mesh);
   const held = gate();
   const doomed = subscriber.inbox(name, () => held.pass(204));
-  const other = subscriber.inbox(neighbour, ({ attempt }) => (attempt === 1 ? 503 : held.pass(204)));
+  const other = subscriber.inbox(neighbour, ({ attempt }) => (attempt === 1 ? 500 : held.pass(204)));
   const options = { delivery: often, annotations: { "weft.dev/concurrency": "5" } };
   await mesh.serve(
     brokerManifest(neighbour),
@@ -204,7 +210,7 @@ test.concurrent("broker deleted with backlog: its events go with it, those of ot
   await until(() => doomed.accepted().includes("again"), { what: "the new broker's event" });
   await until(async () => (await mesh.trigger(name)).pending === 0, { what: "nothing is owed" });
   expect(doomed.received).toHaveLength(6);
-  expect(new Set(doomed.accepted()).isSubsetOf(new Set([...ids, "again"]))).toBe(true);
+  expect([...ids, "again"]).toEqual(expect.arrayContaining(doomed.accepted()));
   expect(await mesh.deadLetters({ broker: name })).toEqual([]);
 });
 
@@ -301,10 +307,9 @@ test.concurrent("trigger's subscriber changed mid-flight: attempts end where the
   const ids = [failed, ...(await send(ledger, name, 20))];
   await until(() => held.waiting === 5, { what: "the window is full" });
   await mesh.apply(to(now));
-  await until(
-    async () => (await mesh.objects("triggers")).get(name)?.status?.subscriberUri === now.url,
-    { what: "the change is in effect" },
-  );
+  await until(async () => (await mesh.objects("triggers")).get(name)?.status?.subscriberUri === now.url, {
+    what: "the change is in effect",
+  });
   held.open();
   const both = { accepted: () => [...old.accepted(), ...now.accepted()] };
   await ledger.settle({ trigger: name, type: name, inbox: both });

@@ -9,10 +9,10 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { inject } from "vitest";
 import { systemClock } from "../../src/mesh/clock.ts";
 import { silentLog } from "../../src/mesh/log.ts";
 import { connectNats } from "../../src/mesh/nats/connection.ts";
+import { natsBinary } from "./nats-binary.ts";
 import { until } from "./until.ts";
 
 const startDeadlineMs = 60_000;
@@ -26,6 +26,8 @@ export interface TestCluster {
   kill9(name: string): Promise<void>;
   /** Starts it again on its store. */
   start(name: string): void;
+  /** SIGSTOP, SIGCONT or the like. */
+  signal(name: string, signal: NodeJS.Signals): void;
   /** The server that leads a stream. */
   leaderOf(stream: string): Promise<string>;
   /** How many copies of a stream there are to be, and how many servers have all of it. */
@@ -98,7 +100,11 @@ class LoopbackCluster implements TestCluster {
   start(name: string): void {
     const node = this.#node(name);
     if (node.child !== undefined) throw new Error(`${name} runs`);
-    node.child = spawn(inject("natsBinary"), ["-c", node.config], { stdio: "ignore" });
+    node.child = spawn(natsBinary(), ["-c", node.config], { stdio: "ignore" });
+  }
+
+  signal(name: string, signal: NodeJS.Signals): void {
+    this.#node(name).child?.kill(signal);
   }
 
   async kill9(name: string): Promise<void> {

@@ -23,8 +23,11 @@ export interface Account {
   readonly inbox: Pick<Inbox, "accepted">;
 }
 
+/** What a ledger needs of a mesh, be it one process or several. */
+export type Booked = Pick<TestMesh, "post" | "trigger" | "deadLetters">;
+
 export class Ledger {
-  readonly #mesh: TestMesh;
+  readonly #mesh: Booked;
   /** Answered 202: type by id. */
   readonly accepted = new Map<string, string>();
   /** Answered otherwise: may or may not be stored (a 503 after the storage failed), nobody counts on it. */
@@ -32,7 +35,7 @@ export class Ledger {
   /** No answer at all. */
   readonly unanswered = new Set<string>();
 
-  constructor(mesh: TestMesh) {
+  constructor(mesh: Booked) {
     this.#mesh = mesh;
   }
 

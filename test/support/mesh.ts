@@ -10,8 +10,8 @@ import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { inject } from "vitest";
 import { z } from "zod";
+import { natsBinary } from "./nats-binary.ts";
 import { until } from "./until.ts";
 
 const main = fileURLToPath(new URL("../../src/mesh/main.ts", import.meta.url));
@@ -524,6 +524,6 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(?:WEFT_|NATS_|NODE_OPTIONS$|VITEST)/.test(name),
   );
-  const path = [dirname(inject("natsBinary")), process.env.PATH ?? ""].join(delimiter);
+  const path = [dirname(natsBinary()), process.env.PATH ?? ""].join(delimiter);
   return { ...Object.fromEntries(kept), PATH: path };
 }

@@ -2,13 +2,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { inject } from "vitest";
 import { systemClock } from "../../src/mesh/clock.ts";
 import { CloseStack } from "../../src/mesh/lifecycle.ts";
 import { silentLog } from "../../src/mesh/log.ts";
 import { connectNats, type MeshConnection } from "../../src/mesh/nats/connection.ts";
 import { openDataDir } from "../../src/mesh/nats/data-dir.ts";
 import { type NatsServer, startNats } from "../../src/mesh/nats/launcher.ts";
+import { natsBinary } from "./nats-binary.ts";
 import { until } from "./until.ts";
 
 export interface TestNats {
@@ -39,7 +39,7 @@ export async function startTestNats(): Promise<TestNats> {
       await startNats({
         dataDir,
         cacheDir: join(root, "cache"),
-        path: dirname(inject("natsBinary")),
+        path: dirname(natsBinary()),
         durability: "process",
         reset: false,
         clock: systemClock,

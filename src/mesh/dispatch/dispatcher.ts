@@ -1,11 +1,9 @@
 /** A worker for every trigger that has a broker here, kept in step with the route table. */
 import type { Closeable } from "../lifecycle.ts";
 import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
-import type { RouteTable } from "../routes/table.ts";
 import { Worker, type WorkerParts } from "./worker.ts";
 
 export interface DispatcherParts extends WorkerParts {
-  readonly table: RouteTable;
   /** How long `close` lets attempts in flight finish. */
   readonly drainMs: number;
 }
@@ -67,11 +65,16 @@ export class Dispatcher implements Closeable {
       const broker = table.broker(`${trigger.namespace}/${trigger.broker}`);
       if (broker !== undefined) wanted.set(trigger.uid, { broker, trigger });
     }
-    for (const [uid, { route }] of this.#workers) {
+    for (const [uid, { route, broker }] of this.#workers) {
       // A rewound trigger has a new consumer: what its worker knows of the old one means nothing there. One that
       // is to be ordered from now on, or no longer, needs a worker of the other kind.
-      const next = wanted.get(uid)?.trigger;
-      if (next === undefined || next.rewind?.at !== route.rewind?.at || next.order !== route.order) {
+      // So does one whose broker was made anew.
+      const next = wanted.get(uid);
+      if (
+        next?.broker.uid !== broker.uid ||
+        next.trigger.rewind?.at !== route.rewind?.at ||
+        next.trigger.order !== route.order
+      ) {
         this.#retire(uid);
       }
     }

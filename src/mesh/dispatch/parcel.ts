@@ -35,6 +35,8 @@ export interface Parcel {
   readonly replyTo: ReplyAddress | undefined;
   /** The dead letter this is a redelivery of. */
   readonly deadLetterId: string | undefined;
+  /** Its broker was deleted; one of the same name, whose streams are named like the old ones, may be there. */
+  readonly isOrphaned: () => boolean;
   readonly history: History;
 }
 

@@ -6,6 +6,8 @@
  * A2  a failed attempt is in the journal before the NAK or the dead letter it leads to; when the journal is
  *     out of reach the NAK goes out all the same: better tried once too often than lost.
  * A3  whatever fails in here leads to a redelivery, never to an ack.
+ * A4  nothing comes of a delivery whose broker was deleted meanwhile: no reply, no record, not even an ack, for
+ *     all of that could meet another event, which has its place in a new broker of the same name.
  */
 import type { Clock } from "../clock.ts";
 import { rfc3339 } from "../clock.ts";
@@ -57,6 +59,8 @@ type Place = Pick<
   "broker" | "trigger" | "triggerUid" | "origin" | "sequence" | "id" | "type" | "source" | "at"
 >;
 
+/** A4: there is nobody to be told. */
+const dropped: Settled = { kind: "acked" };
 const storageRetryMs = 1000;
 const ackBody = Buffer.from("+ACK");
 const workingBody = Buffer.from("+WPI");
@@ -83,6 +87,7 @@ export class Settler {
 
   /** Settles a verdict on an attempt at the subscriber. `callFor` builds the call of the dead-letter sink. */
   async settle(parcel: Parcel, verdict: Verdict, callFor: (parcel: Parcel) => CallContext): Promise<Settled> {
+    if (parcel.isOrphaned()) return dropped;
     switch (verdict.kind) {
       case "done":
         return this.#delivered(parcel, verdict, callFor);
@@ -109,6 +114,7 @@ export class Settler {
     const { route, history } = parcel;
     if (route.deadLetterSink === undefined || history.sinkGivenUp) return this.#writeDeadLetter(parcel);
     const verdict = await this.#callSink(parcel, callFor);
+    if (parcel.isOrphaned()) return dropped;
     switch (verdict.kind) {
       case "done":
         await this.#tellWaiter(parcel, null);

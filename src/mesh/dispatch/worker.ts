@@ -22,6 +22,7 @@ import { background } from "../lifecycle.ts";
 import type { Log } from "../log.ts";
 import { decodeAddress } from "../reply/address.ts";
 import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
+import type { RouteTable } from "../routes/table.ts";
 import type { Leases } from "../stream/lease.ts";
 import type { HeaderRecord } from "../stream/publish.ts";
 import { type Delivery, Puller } from "../stream/puller.ts";
@@ -55,6 +56,7 @@ export interface WorkerParts {
   readonly journalReader: JournalReader;
   readonly isPassedOn: (headerName: string) => boolean;
   readonly random: () => number;
+  readonly table: RouteTable;
 }
 
 /** A function that cannot be started is asked again after this. */
@@ -397,15 +399,17 @@ export class Worker implements BudgetHolder {
 
   /** The delivery as a parcel; what is no event becomes a parcel that can only be buried. */
   async #open(delivery: Delivery, origin: Origin, key: string): Promise<Parcel> {
-    const { isPassedOn } = this.#parts;
+    const { isPassedOn, table } = this.#parts;
+    const broker = this.#broker;
     const common = {
       delivery,
       origin,
-      broker: this.#broker,
+      broker,
       route: this.#route,
       beside: headersBeside(delivery.msg, isPassedOn),
       replyTo: decodeAddress(delivery.msg.headers),
       deadLetterId: origin === "r" ? redrivenFrom(delivery.msg.headers) : undefined,
+      isOrphaned: () => table.broker(`${broker.namespace}/${broker.name}`)?.uid !== broker.uid,
     };
     try {
       const { event, hops } = removeHops(decodeStored(delivery.msg));

@@ -32,6 +32,8 @@ const RECONNECT_WAIT_MS = 250;
 const PING_INTERVAL_MS = 5000;
 const PINGS_UNANSWERED_MAX = 2;
 const CLOSE_FLUSH_MS = 2000;
+/** A server that takes longer to answer a ping is not one to send events to. */
+const ANSWER_WAIT_MS = 1000;
 
 /** Where NATS is and how to log in. */
 export interface NatsTarget {
@@ -58,6 +60,8 @@ export interface MeshConnection extends Closeable {
   /** The version of the server connected to now. */
   serverVersion(): string;
   isConnected(): boolean;
+  /** Asks the server for a sign of life, for at most a second; what is wrong, or undefined. */
+  trouble(): Promise<string | undefined>;
   /** Calls back each time the connection is lost; the result takes the listener off. */
   onDisconnect(listener: () => void): () => void;
   /** Calls back each time the connection is there again; the result takes the listener off. */
@@ -188,6 +192,20 @@ class Connection implements MeshConnection {
 
   isConnected(): boolean {
     return this.#connected;
+  }
+
+  /** A frozen server keeps its connections: only an answer proves it alive. */
+  async trouble(): Promise<string | undefined> {
+    if (!this.#connected) return "NATS is not connected";
+    const waiting = new AbortController();
+    const silent = this.#clock.sleep(ANSWER_WAIT_MS, waiting.signal).then(() => "NATS does not answer");
+    const alive = this.nc.flush().then(
+      () => undefined,
+      (error: unknown) => messageOf(error),
+    );
+    const trouble = await Promise.race([alive, silent]);
+    waiting.abort();
+    return trouble;
   }
 
   onDisconnect(listener: () => void): () => void {
