@@ -54,6 +54,7 @@ try {
   );
   const pairs: [Figure[], Figure[]][] = [];
   for (let pair = 0; pair < Number(values.pairs); pair++) {
+    process.stdout.write(`pair ${pair + 1}\n`);
     // Whoever runs second finds a warmer machine: they take turns in that, too.
     const isSwapped = pair % 2 === 1;
     const [first, second] = isSwapped ? [b, a] : [a, b];
@@ -99,7 +100,7 @@ function print(pairs: readonly (readonly [Figure[], Figure[]])[]): void {
   process.stdout.write(`\n${cells("", ["A", "B", "B / A", "min", "max", ""])}`);
   for (const { name, unit } of pairs[0]?.[0] ?? []) {
     const values = pairs.flatMap(([inA, inB]) => {
-      const [a, b] = [valueOf(inA, { name, unit }), valueOf(inB, { name, unit })];
+      const [a, b] = [numberOf(inA, { name, unit }), numberOf(inB, { name, unit })];
       return a === undefined || b === undefined ? [] : [{ a, b }];
     });
     if (values.length === 0) continue;
@@ -116,7 +117,7 @@ function print(pairs: readonly (readonly [Figure[], Figure[]])[]): void {
   }
 }
 
-function valueOf(figures: readonly Figure[], { name, unit }: { name: string; unit: Unit }) {
+function numberOf(figures: readonly Figure[], { name, unit }: { name: string; unit: Unit }) {
   return figures.find((figure) => figure.name === name && figure.unit === unit)?.value;
 }
 

@@ -34,8 +34,17 @@ export function startNode(
   return started(child);
 }
 
+/** Whoever is interrupted takes along what it has started. */
+const running = new Set<ChildProcess>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGTERM");
+});
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
+
 function started(child: ChildProcess): Started {
   if (child.pid === undefined) throw new Error("the process did not start");
+  running.add(child);
+  child.once("exit", () => running.delete(child));
   return {
     child,
     pid: child.pid,

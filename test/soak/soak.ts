@@ -15,32 +15,22 @@ import { silentLog } from "../../src/mesh/log.ts";
 import { connectNats } from "../../src/mesh/nats/connection.ts";
 import { findServer } from "../../src/mesh/nats/find.ts";
 import { startTestCluster, type TestCluster } from "../support/cluster.ts";
-import { type Account, type Booked, Ledger } from "../support/ledger.ts";
+import { type Account, type Booked, Ledger, type Sent } from "../support/ledger.ts";
 import { startLoad } from "../support/load.ts";
 import { startTestMesh, type TestMesh, triggerManifest } from "../support/mesh.ts";
 import { useNatsBinary } from "../support/nats-binary.ts";
-import { type Script, startSubscriber } from "../support/subscriber.ts";
+import { type Inbox, type Script, startSubscriber } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
 
 const secondsDefault = 600;
 const settleMs = 300_000;
 const restartMs = 120_000;
+const lostShownMax = 5;
+const answersKept = 6;
 
 const seconds = Number(process.argv[2] ?? secondsDefault);
 const seed = Number(process.argv[3] ?? Date.now() % 100_000);
 const random = randomFrom(seed);
-
-const started = new CloseStack((name, error) => say(`stopping ${name}: ${error}`));
-let code = 1;
-try {
-  await soak();
-  code = 0;
-} catch (error) {
-  say(`FAILED: ${error instanceof Error ? error.stack : error}`);
-} finally {
-  await started.close();
-}
-process.exit(code);
 
 async function soak(): Promise<void> {
   say(`soaking for ${seconds} s, seed ${seed}`);
@@ -72,13 +62,15 @@ async function soak(): Promise<void> {
   const patient = { retry: 1000, backoffPolicy: "linear", backoffDelay: "PT0.1S", timeout: "PT2S" };
   const impatient = { retry: 2, backoffPolicy: "linear", backoffDelay: "PT0.1S" };
   const accounts: Account[] = [];
+  const inboxes = new Map<string, Inbox>();
   for (const [type, script] of Object.entries(scripts)) {
     const inbox = subscriber.inbox(type, script);
     const delivery = type === "doomed" ? impatient : patient;
     await ingresses[0]?.serve(triggerManifest(type, { type, to: inbox.url, delivery }));
     accounts.push({ trigger: type, type, inbox });
+    inboxes.set(type, inbox);
   }
-  const ledger = new Ledger(oneOf(ingresses));
+  const ledger = new SoakLedger(oneOf(ingresses));
   const loads = accounts.map(({ type }) =>
     startLoad({ type, ledgers: [ledger], producers: 2, deadlineMs: restartMs }),
   );
@@ -88,7 +80,17 @@ async function soak(): Promise<void> {
   say(
     `faults ${JSON.stringify(faults)}; accepted ${ledger.accepted.size}, refused on the way ${refusals(loads)}`,
   );
-  for (const account of accounts) await ledger.settle(account, { deadlineMs: settleMs });
+  for (const account of accounts) {
+    try {
+      await ledger.settle(account, { deadlineMs: settleMs });
+    } catch (error) {
+      const ended = new Set(account.inbox.accepted());
+      const open = [...ledger.accepted].filter(([id, type]) => type === account.type && !ended.has(id));
+      for (const [id] of open.slice(0, lostShownMax))
+        await tellWhere(cluster, { id, ledger, inbox: inboxes.get(account.type) });
+      throw error;
+    }
+  }
   const dead = await oneOf(ingresses).deadLetters({});
   await requireEachOnce(cluster, [...ledger.accepted].filter(([, type]) => type === "steady").length);
   say(`every accepted event is accounted for; ${dead.length} dead letters; every reply is stored once`);
@@ -183,6 +185,66 @@ function oneOf(meshes: readonly TestMesh[]): Booked {
   };
 }
 
+/** Where an event is that is missing: in the stream or not, what its consumer knows, what the journal says. */
+async function tellWhere(
+  cluster: TestCluster,
+  { id, ledger, inbox }: { id: string; ledger: SoakLedger; inbox: Inbox | undefined },
+): Promise<void> {
+  say(`where is ${id}? answers to its producer: ${JSON.stringify(ledger.answers.get(id))}`);
+  const tries = (inbox?.of(id) ?? []).map(({ at, accepted }) => ({ at: Math.round(at), accepted }));
+  say(`  requests at the subscriber: ${JSON.stringify(tries)}`);
+  const options = { name: "soak", clock: systemClock, log: silentLog };
+  const connection = await connectNats({ url: cluster.url }, options);
+  try {
+    const jsm = await jetstreamManager(connection.nc, { checkAPI: false });
+    for (const stream of ["weft-ev-default_default", "weft-log-default_default"]) {
+      const { state } = await jsm.streams.info(stream);
+      say(
+        `  ${stream}: ${state.messages} messages, ${state.first_seq} to ${state.last_seq}, ${state.num_deleted ?? 0} deleted`,
+      );
+      for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
+        const message = await jsm.streams.getMessage(stream, { seq }).catch(() => null);
+        if (message === null) continue;
+        const text = Buffer.from(message.data).toString("utf8");
+        if (message.header?.get("ce-id") === id) {
+          say(`  in ${stream} as ${seq}, stored ${message.time.toISOString()} on ${message.subject}`);
+        } else if (text.includes(`"${id}"`)) {
+          const parsed: unknown = JSON.parse(text);
+          const records = (Array.isArray(parsed) ? parsed : [parsed]).filter((record) => record.id === id);
+          say(`  journal ${seq}: ${JSON.stringify(records)}`);
+        }
+      }
+    }
+    for await (const {
+      name,
+      ack_floor,
+      delivered,
+      num_pending,
+      num_ack_pending,
+      config,
+    } of jsm.consumers.list("weft-ev-default_default")) {
+      say(
+        `  ${JSON.stringify({ name, filter: config.filter_subject, ack_floor, delivered, num_pending, num_ack_pending })}`,
+      );
+    }
+  } finally {
+    await connection.close();
+  }
+}
+
+/** Keeps every answer, for whoever looks for an event afterwards. */
+class SoakLedger extends Ledger {
+  readonly answers = new Map<string, string[]>();
+
+  override async send(event: Sent): ReturnType<Ledger["send"]> {
+    const answer = await super.send(event);
+    const told = answer === undefined ? "none" : `${answer.status} ${answer.body.slice(0, 200)}`.trim();
+    const at = new Date(systemClock.now()).toISOString().slice(11, 23);
+    this.answers.set(event.id, [...(this.answers.get(event.id) ?? []), `${at} ${told}`].slice(-answersKept));
+    return answer;
+  }
+}
+
 /** Replies are counted by the type each event's reply has of its own. */
 async function requireEachOnce(cluster: TestCluster, accepted: number): Promise<void> {
   const options = { name: "soak", clock: systemClock, log: silentLog };
@@ -243,3 +305,15 @@ function randomFrom(start: number): () => number {
 function say(line: string): void {
   process.stdout.write(`${new Date().toISOString().slice(11, 19)}  ${line}\n`);
 }
+
+const started = new CloseStack((name, error) => say(`stopping ${name}: ${error}`));
+let code = 1;
+try {
+  await soak();
+  code = 0;
+} catch (error) {
+  say(`FAILED: ${error instanceof Error ? error.stack : error}`);
+} finally {
+  await started.close();
+}
+process.exit(code);

@@ -3,7 +3,8 @@
  * it. The lease itself is the caller's.
  *
  * L1  terms of this process never overlap: the next begins after the one before has closed.
- * L2  a term that cannot begin is tried again for as long as the lease is held.
+ * L2  a term that cannot begin is tried again, STARTS_MAX times; then the lease is left to others for a while, as
+ *     one of them may be able to.
  */
 import type { Clock } from "../clock.ts";
 import { messageOf } from "../errors.ts";
@@ -11,6 +12,9 @@ import type { Closeable } from "../lifecycle.ts";
 import type { Log } from "../log.ts";
 
 const retryMs = 1000;
+const STARTS_MAX = 3;
+/** Longer than anybody who wants the lease waits before trying again. */
+const standBackMs = 10_000;
 const lookMs = 100;
 
 export interface HeldLease extends Closeable {
@@ -28,17 +32,15 @@ export interface LeadershipOptions {
 
 export class Leadership implements Closeable {
   readonly #options: LeadershipOptions;
-  readonly #lease: HeldLease;
+  readonly #stopping = new AbortController();
+  #lease: HeldLease;
   #hasLed = false;
   #terms: Promise<void> = Promise.resolve();
   #term: AbortController | undefined;
 
   constructor(options: LeadershipOptions) {
     this.#options = options;
-    this.#lease = options.hold({
-      onGain: () => this.#begin(),
-      onLoss: () => this.#end(),
-    });
+    this.#lease = this.#hold();
   }
 
   get isLeader(): boolean {
@@ -73,12 +75,20 @@ export class Leadership implements Closeable {
 
   /** Ends the term, then hands the lease on. */
   async close(): Promise<void> {
+    this.#stopping.abort();
     this.#end();
     await this.#terms;
     await this.#lease.close();
     // A lease gained in between began another term.
     this.#end();
     await this.#terms;
+  }
+
+  #hold(): HeldLease {
+    return this.#options.hold({
+      onGain: () => this.#begin(),
+      onLoss: () => this.#end(),
+    });
   }
 
   #begin(): void {
@@ -95,13 +105,20 @@ export class Leadership implements Closeable {
   /** L1, L2. Never rejects. */
   async #run(signal: AbortSignal): Promise<void> {
     const { startTerm, clock, log } = this.#options;
-    while (!signal.aborted) {
+    for (let starts = 1; !signal.aborted; starts++) {
       let term: Closeable;
       try {
         term = await startTerm(signal);
       } catch (error) {
         if (signal.aborted) return;
-        log.warn({ stage: "control", error: messageOf(error) }, "the control plane could not start here");
+        log.warn(
+          { stage: "control", starts, error: messageOf(error) },
+          "the control plane could not start here",
+        );
+        if (starts >= STARTS_MAX) {
+          await this.#standBack();
+          return;
+        }
         await clock.sleep(retryMs, signal);
         continue;
       }
@@ -109,6 +126,14 @@ export class Leadership implements Closeable {
       await aborted(signal);
       await term.close();
     }
+  }
+
+  async #standBack(): Promise<void> {
+    const { signal } = this.#stopping;
+    this.#end();
+    await this.#lease.close();
+    await this.#options.clock.sleep(standBackMs, signal);
+    if (!signal.aborted) this.#lease = this.#hold();
   }
 }
 

@@ -148,6 +148,31 @@ function routeOf(
   };
 }
 
+/**
+ * A changed filter reaches the dispatcher before the consumer: what only the new one wants must not be judged,
+ * and acked, by the old one. Everything else the consumer must have first (data-plane.ts, D1).
+ */
+async function follow(
+  route: TriggerRoute,
+  {
+    known,
+    board,
+    dataPlane,
+  }: { known: TriggerRoute | undefined } & Pick<TriggerReconcilerParts, "board" | "dataPlane">,
+): Promise<void> {
+  const { filters, dataFilter } = route;
+  const refiltered = known !== undefined && sameJson({ ...known, filters, dataFilter }, route);
+  if (refiltered) board.setTrigger(route);
+  try {
+    await dataPlane.ensureTrigger(route);
+  } catch (error) {
+    // The next pass must find that it is not ensured.
+    if (refiltered) board.setTrigger(known);
+    throw error;
+  }
+  board.setTrigger(route);
+}
+
 /** T1. Without the broker's streams there is nothing to subscribe to yet; its route's coming asks again. */
 async function subscribe(
   route: TriggerRoute,
@@ -162,10 +187,8 @@ async function subscribe(
   }
   try {
     // On the board means: ensured in this process. Passes after a mere change of status need not ask again.
-    if (!sameJson(board.trigger(route), route)) {
-      await dataPlane.ensureTrigger(route);
-      board.setTrigger(route);
-    }
+    const known = board.trigger(route);
+    if (!sameJson(known, route)) await follow(route, { known, board, dataPlane });
   } catch (error) {
     conditions.markFalse("SubscriptionReady", { reason: "NotSubscribed", message: messageOf(error) });
     return { error };

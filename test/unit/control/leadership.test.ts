@@ -88,6 +88,30 @@ test("Leadership tries a term again that could not begin", async () => {
   });
 });
 
+test("Leadership that cannot begin a term leaves the lease to others, and wants it again later", async () => {
+  const { said, gain, clock, leadership } = setUp({ startFails: 3 });
+  gain();
+  await until(async () => {
+    await clock.advance(500);
+    return said.includes("lease given up");
+  });
+  expect(leadership.isLeader).toBe(false);
+  await clock.advance(20_000);
+  gain();
+  await until(() => said.includes("begins"));
+});
+
+test("Leadership closes at once while it leaves the lease to others", async () => {
+  const { said, gain, clock, leadership } = setUp({ startFails: 3 });
+  gain();
+  await until(async () => {
+    await clock.advance(500);
+    return said.includes("lease given up");
+  });
+  await leadership.close();
+  expect(said).not.toContain("begins");
+});
+
 test("Leadership ends its term before it gives the lease up", async () => {
   const { said, leadership, gain } = setUp();
   gain();
