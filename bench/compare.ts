@@ -17,6 +17,7 @@ import { type Figure, spreadOf, type Unit } from "./figure.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const main = fileURLToPath(new URL("main.ts", import.meta.url));
+const pairsForVerdict = 5;
 /** They measure the files of this checkout, not a running weft. */
 const incomparable = ["codec", "filter"];
 
@@ -87,9 +88,9 @@ async function run(side: Side): Promise<Figure[]> {
   const child = spawn(process.execPath, args, {
     stdio: ["ignore", "ignore", "inherit"],
     env: { ...process.env, WEFT_BENCH_CHECKOUT: side.dir },
+    signal: stop.signal,
   });
   const [code] = await once(child, "exit");
-  stop.signal.throwIfAborted();
   if (code !== 0) throw new Error(`the run of ${side.revision} failed`);
   return (JSON.parse(await readFile(json, "utf8")) as { figures: Figure[] }).figures;
 }
@@ -111,7 +112,7 @@ function print(pairs: readonly (readonly [Figure[], Figure[]])[]): void {
         format(a.median),
         format(b.median),
         ...[ratio.median, ratio.min, ratio.max].map((each) => `${each.toFixed(2)}×`),
-        verdict(ratio, unit),
+        values.length < pairsForVerdict ? "" : verdict(ratio, unit),
       ]),
     );
   }
@@ -121,7 +122,7 @@ function numberOf(figures: readonly Figure[], { name, unit }: { name: string; un
   return figures.find((figure) => figure.name === name && figure.unit === unit)?.value;
 }
 
-/** A difference counts when every pair shows it. */
+/** A difference counts when every pair shows it; fewer pairs than `pairsForVerdict` agree too often by chance. */
 function verdict({ min, max }: { min: number; max: number }, unit: Unit): string {
   if (min <= 1 && max >= 1) return "";
   return min > 1 === (unit === "per second") ? "B is better" : "B is worse";

@@ -39,6 +39,7 @@ const samplesFor = { p50: 1, p99: 100, p999: 1000 };
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const [load1 = 0] = loadavg();
 const seconds = Number(values.seconds);
+const ceilingSeconds = Math.min(seconds, 2);
 const known = new Set([...ownTables, ...rows.map(({ part }) => part)]);
 const unknown = positionals.filter((part) => !known.has(part));
 if (unknown.length > 0) {
@@ -69,14 +70,9 @@ if (values.json !== undefined) {
 process.exit(0);
 
 async function measureRows(wanted: readonly Row[]) {
-  const ceilings = values["no-limits"] ? undefined : new Ceilings(Math.min(seconds, 2));
-  const limits = ceilings && { ...(await ceilings.of({})), ...(await measureStoreAndPush(seconds)) };
-  if (limits !== undefined) {
-    say(
-      `\nlimits of this machine, per second at 1 KiB: generator ${limits.generator}, bare HTTP 202 ` +
-        `${limits.bareHttp}, JetStream publish ${limits.jetStream}, bare push ${limits.barePush}`,
-    );
-  }
+  const ceilings = values["no-limits"] ? undefined : new Ceilings(ceilingSeconds);
+  const limits = ceilings && (await limitsNow(ceilings));
+  if (limits !== undefined) say(`\nlimits of this machine, per second at 1 KiB: ${format(limits)}`);
   say(
     `\n${line(["", "in/s", "out/s", "of limit", "p50 ms", "p99 ms", "p99.9 ms", "weft µs", "nats µs", "peak MB"])}`,
   );
@@ -92,7 +88,20 @@ async function measureRows(wanted: readonly Row[]) {
       for (const remark of remarksOn(measured, ceiling)) say(`  ! ${remark}`);
     }
   }
-  return { limits, results: measurements };
+  // What they differ by is what the machine's other work does to every number above.
+  const limitsAfter = limits && (await limitsNow(new Ceilings(ceilingSeconds)));
+  if (limitsAfter !== undefined) say(`\nthe same limits after the rows: ${format(limitsAfter)}`);
+  return { limits, limitsAfter, results: measurements };
+}
+
+type Limits = Ceiling & Awaited<ReturnType<typeof measureStoreAndPush>>;
+
+async function limitsNow(ceilings: Ceilings): Promise<Limits> {
+  return { ...(await ceilings.of({})), ...(await measureStoreAndPush(ceilingSeconds)) };
+}
+
+function format({ generator, bareHttp, jetStream, barePush }: Limits): string {
+  return `generator ${generator}, bare HTTP 202 ${bareHttp}, JetStream publish ${jetStream}, bare push ${barePush}`;
 }
 
 function toLine({ name, load, accepted, delivered, cpuMs, peakMb }: Measured, limit?: number): string {

@@ -223,6 +223,7 @@ describe("FunctionHost", () => {
        };`,
     );
     const slow = call();
+    await until(() => status().instances.some(({ inFlight }) => inFlight === 1));
     expect(await apply("export default () => 'new';")).toMatchObject({ ready: true });
     expect(await call()).toBe("new");
     expect(

@@ -70,7 +70,8 @@ async function soak(): Promise<void> {
     accounts.push({ trigger: type, type, inbox });
     inboxes.set(type, inbox);
   }
-  const ledger = new SoakLedger(oneOf(ingresses));
+  const mesh = oneOf(ingresses);
+  const ledger = new SoakLedger(mesh);
   const loads = accounts.map(({ type }) =>
     startLoad({ type, ledgers: [ledger], producers: 2, deadlineMs: restartMs }),
   );
@@ -84,14 +85,16 @@ async function soak(): Promise<void> {
     try {
       await ledger.settle(account, { deadlineMs: settleMs });
     } catch (error) {
-      const ended = new Set(account.inbox.accepted());
-      const open = [...ledger.accepted].filter(([id, type]) => type === account.type && !ended.has(id));
-      for (const [id] of open.slice(0, lostShownMax))
+      const dead = (await mesh.deadLetters({ trigger: account.trigger })).map(({ event }) => event.id);
+      const ended = new Set([...account.inbox.accepted(), ...dead]);
+      const lost = [...ledger.accepted].filter(([id, type]) => type === account.type && !ended.has(id));
+      for (const [id] of lost.slice(0, lostShownMax)) {
         await tellWhere(cluster, { id, ledger, inbox: inboxes.get(account.type) });
+      }
       throw error;
     }
   }
-  const dead = await oneOf(ingresses).deadLetters({});
+  const dead = await mesh.deadLetters({});
   await requireEachOnce(cluster, [...ledger.accepted].filter(([, type]) => type === "steady").length);
   say(`every accepted event is accounted for; ${dead.length} dead letters; every reply is stored once`);
 }
