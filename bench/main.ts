@@ -130,7 +130,7 @@ function remarksOn({ load, accepted, missing }: Measured, ceiling: Ceiling | und
   const remarks: string[] = [];
   const reserve = ceiling && ceiling.generator / accepted.perSecond;
   if (load.rate === undefined && reserve !== undefined && reserve < generatorReserve) {
-    remarks.push(`the generator alone does only ${reserve.toFixed(1)}× this, not ${generatorReserve}×`);
+    remarks.push(`the generator alone does only ${reserve.toFixed(2)}× this, not ${generatorReserve}×`);
   }
   if (accepted.refused > 0)
     remarks.push(`refused: ${accepted.refused}, ${JSON.stringify(accepted.statuses)}`);

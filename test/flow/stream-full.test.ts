@@ -97,9 +97,11 @@ test("an event that is owed outlives the retention, and new ones are refused bef
   await mesh.serve(brokerManifest("old"), old({ "weft.dev/paused": "true" }));
   await ledger.accept({ id: "unwanted", type: "other", path: "/default/old" });
   await ledger.accept({ id: "kept", type: "wanted", path: "/default/old" });
+  // Each with an id of its own: the window for duplicates ends with the retention.
+  let late = 0;
   const refused = await until(
     async () => {
-      const answer = await ledger.send({ id: "late", type: "other", path: "/default/old" });
+      const answer = await ledger.send({ id: `late-${late++}`, type: "other", path: "/default/old" });
       return answer?.status === 503 && answer;
     },
     { deadlineMs: 30_000, what: "new events are refused for age" },

@@ -1,5 +1,5 @@
 /**
- * A long crash test: `node test/soak/soak.ts [seconds] [seed]`. A three-node NATS cluster, two ingress and control
+ * A long crash test: `node test/soak/soak.ts [seconds] [seed] [faults]`. A three-node NATS cluster, two ingress and control
  * processes and three dispatchers, under load; all the while something is killed, frozen or stopped and brought
  * back. In the end every accepted event must be accounted for and every reply stored once. Exits with 1 when not.
  *
@@ -31,6 +31,10 @@ const answersKept = 6;
 const seconds = Number(process.argv[2] ?? secondsDefault);
 const seed = Number(process.argv[3] ?? Date.now() % 100_000);
 const random = randomFrom(seed);
+/** Comma-separated, to look for what one kind of fault does. */
+const faults = (process.argv[4] ?? "kill process,kill process,stop process,kill server,freeze server").split(
+  ",",
+);
 
 async function soak(): Promise<void> {
   say(`soaking for ${seconds} s, seed ${seed}`);
@@ -76,10 +80,10 @@ async function soak(): Promise<void> {
     startLoad({ type, ledgers: [ledger], producers: 2, deadlineMs: restartMs }),
   );
 
-  const faults = await torment({ cluster, processes: [...ingresses, ...dispatchers] });
+  const suffered = await torment({ cluster, processes: [...ingresses, ...dispatchers] });
   await Promise.all(loads.map((load) => load.stop()));
   say(
-    `faults ${JSON.stringify(faults)}; accepted ${ledger.accepted.size}, refused on the way ${refusals(loads)}`,
+    `faults ${JSON.stringify(suffered)}; accepted ${ledger.accepted.size}, refused on the way ${refusals(loads)}`,
   );
   for (const account of accounts) {
     try {
@@ -111,11 +115,12 @@ async function torment({
   const repairs = new Map<unknown, Promise<void>>();
   const end = systemClock.monotonic() + seconds * 1000;
   while (systemClock.monotonic() < end) {
-    const fault = pick(["kill process", "kill process", "stop process", "kill server", "freeze server"]);
+    const fault = pick(faults);
     counts[fault] = (counts[fault] ?? 0) + 1;
     if (fault.endsWith("process")) {
       const victim = pick(processes);
       await repairs.get(victim);
+      say(`${fault}: ${victim.pid}`);
       if (fault === "kill process") await victim.kill9();
       else await victim.stop();
       repairs.set(victim, bringBack(victim));
@@ -123,6 +128,7 @@ async function torment({
       // One server at a time: the majority stays.
       await repairs.get("server");
       const victim = pick(cluster.names);
+      say(`${fault}: ${victim}, of the events' leader ${await cluster.leaderOf("weft-ev-default_default")}`);
       repairs.set("server", hurt(cluster, victim, fault));
     }
     await systemClock.sleep(200 + random() * 3000);

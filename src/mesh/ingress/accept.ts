@@ -36,8 +36,8 @@ export async function accept(parts: AcceptParts, post: Post): Promise<void> {
   const beside = headersBeside(post.rawHeaders);
   if (decoded.kind === "event") {
     const event = enter(broker, decoded.event);
-    const { delayed } = await parts.store.store(broker, event, beside === undefined ? {} : { beside });
-    if (delayed !== true) noteUnmatched(parts, broker, event);
+    const stored = await parts.store.store(broker, event, beside === undefined ? {} : { beside });
+    if (stored.delayed !== true && !stored.duplicate) noteUnmatched(parts, broker, event);
     return;
   }
   const events = decoded.events.map((event) => enter(broker, event));
