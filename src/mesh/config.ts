@@ -70,6 +70,14 @@ export const configSchema = z.strictObject({
     .optional()
     .describe("most bytes of stored events per broker, such as 20GB; by default from what the disk has free"),
   dedupe: duration.default(120_000).describe("window in which a repeated (source, id) is a duplicate"),
+  attributesMax: z.coerce
+    .number()
+    .int()
+    .min(1024)
+    .max(98_304)
+    .default(65_536)
+    .describe("most bytes of one event's attributes, as headers"),
+  batchMax: z.coerce.number().int().min(1).max(1000).default(1000).describe("most events in one batch"),
   requestWait: duration.default(30_000).describe("how long a request waits for its reply if it does not say"),
   requestWaitMax: duration.default(300_000).describe("the longest a request may wait for its reply"),
   requestsMax: z.coerce

@@ -632,7 +632,11 @@ class Starting {
       log,
       requests: () => this.#requestParts(),
       waits: this.#waits(),
-      limits: () => ({ eventBytesMax: this.#eventBytesMax() }),
+      limits: () => ({
+        eventBytesMax: this.#eventBytesMax(),
+        attributesBytesMax: config.attributesMax,
+        batchEventsMax: config.batchMax,
+      }),
       gateway: (request, response) => this.#gateway(request, response),
       refusal: (path) => this.#refusal(path),
     });

@@ -6,6 +6,7 @@ import { MeshError } from "../errors.ts";
 import type { Event } from "../event/event.ts";
 import { takeHop } from "../event/hops.ts";
 import { decodeHttp } from "../event/http.ts";
+import type { EventLimits } from "../event/limits.ts";
 import type { JournalWriter } from "../journal/writer.ts";
 import type { BrokerRoute } from "../routes/route.ts";
 import type { RouteTable } from "../routes/table.ts";
@@ -26,11 +27,13 @@ export interface Post {
   readonly path: string;
   readonly rawHeaders: readonly string[];
   readonly body: Uint8Array;
+  /** How large an event, and how long a batch, may be. */
+  readonly limits: EventLimits;
 }
 
 /** Resolves when every event of the POST is stored (202). Rejects with a MeshError that says why not. */
 export async function accept(parts: AcceptParts, post: Post): Promise<void> {
-  const decoded = decodeHttp(post.rawHeaders, post.body);
+  const decoded = decodeHttp(post.rawHeaders, post.body, post.limits);
   const broker = parts.table.broker(post.path);
   if (broker === undefined) throw brokerNotFound(post.path);
   const beside = headersBeside(post.rawHeaders);

@@ -7,6 +7,7 @@ import type { HttpBindings } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { Hono } from "hono";
 import { MeshError } from "../errors.ts";
+import type { EventLimits } from "../event/limits.ts";
 import type { Log } from "../log.ts";
 import { type AcceptParts, accept, brokerPath } from "./accept.ts";
 import { type BodyLimits, discardRest, readBody } from "./body.ts";
@@ -22,7 +23,7 @@ import {
 
 export interface IngressParts extends AcceptParts {
   readonly log: Log;
-  readonly limits: () => BodyLimits;
+  readonly limits: () => BodyLimits & EventLimits;
   /** Takes requests for a function's host name; false when the host is none. */
   readonly gateway: (request: IncomingMessage, response: ServerResponse) => boolean;
   /** For who waits for a reply. */
@@ -65,12 +66,13 @@ async function answer(
       target === undefined ? brokerPath(request.url ?? "/") : brokerBehind(parts.requests(), target);
     const refusal = parts.refusal(path);
     if (refusal !== undefined) throw refusal;
-    const body = await readBody(request, parts.limits());
+    const limits = parts.limits();
+    const body = await readBody(request, limits);
     if (target !== undefined) {
-      const post = { rawHeaders: request.rawHeaders, body };
+      const post = { rawHeaders: request.rawHeaders, body, limits };
       return await answerRequestReply(parts.requests(), { request, response }, { target, post });
     }
-    const post = { path, rawHeaders: request.rawHeaders, body };
+    const post = { path, rawHeaders: request.rawHeaders, body, limits };
     const waitMs = waitMsOf(request.headers.prefer, parts.waits);
     if (
       waitMs !== undefined &&

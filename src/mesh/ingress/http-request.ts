@@ -28,7 +28,7 @@ export async function answerRequest(
   exchange: Exchange,
   { post, waitMs }: { post: Post; waitMs: number },
 ): Promise<boolean> {
-  const decoded = decodeHttp(post.rawHeaders, post.body);
+  const decoded = decodeHttp(post.rawHeaders, post.body, post.limits);
   if (decoded.kind === "batch") return false;
   const incoming = {
     path: post.path,

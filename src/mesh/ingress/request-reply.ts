@@ -49,7 +49,7 @@ export async function answerRequestReply(
   { target: { scope, isReply }, post }: { target: RequestReplyTarget; post: Omit<Post, "path"> },
 ): Promise<void> {
   const route = routeOf(parts.table.requestReply(scope), scope);
-  const decoded = decodeHttp(post.rawHeaders, post.body);
+  const decoded = decodeHttp(post.rawHeaders, post.body, post.limits);
   if (decoded.kind === "batch") {
     throw new MeshError("REQUEST_INVALID", { expected: "one event", found: "a batch of events" });
   }
