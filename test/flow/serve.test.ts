@@ -56,7 +56,9 @@ test("weft serve says what is missing when no NATS is named", async () => {
 test("processes share the work; one that leaves or joins loses nothing and counts nothing twice", async () => {
   const first = await serve();
   const second = await serve();
-  const inbox = subscriber.inbox("shared", { status: 204, delayMs: 100 });
+  // Slow until both were seen at work, however long the sending takes.
+  let slow = true;
+  const inbox = subscriber.inbox("shared", () => ({ status: 204, delayMs: slow ? 1000 : 50 }));
   await first.serve(
     brokerManifest("shared"),
     triggerManifest("shared", {
@@ -80,6 +82,7 @@ test("processes share the work; one that leaves or joins loses nothing and count
   await until(async () => (await first.trigger("shared")).inFlight > 5, {
     what: "both have attempts running",
   });
+  slow = false;
   await second.stop();
   await send(100, 150, [ledger]);
   await second.start();

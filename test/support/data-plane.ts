@@ -65,11 +65,33 @@ export interface DispatcherOptions {
   readonly inHandBytesMax?: number;
   /** It never says that an attempt still runs. */
   readonly isSilent?: boolean;
+  /** While it answers with an error, the journal is out of this dispatcher's reach. */
+  readonly journalFault?: () => Error | undefined;
 }
 
 export interface DataPlaneOptions {
   readonly ackWaitMs?: number;
   readonly leaseTtlMs?: number;
+}
+
+class FaultyJournalReader extends JournalReader {
+  readonly #fault: () => Error | undefined;
+
+  constructor({
+    fault = () => undefined,
+    ...parts
+  }: ConstructorParameters<typeof JournalReader>[0] & { fault: DispatcherOptions["journalFault"] }) {
+    super(parts);
+    this.#fault = fault;
+  }
+
+  override async attempts(
+    ...asked: Parameters<JournalReader["attempts"]>
+  ): ReturnType<JournalReader["attempts"]> {
+    const fault = this.#fault();
+    if (fault !== undefined) throw fault;
+    return super.attempts(...asked);
+  }
 }
 
 /** No function is hosted here. */
@@ -117,7 +139,7 @@ export async function startDataPlane(options: DataPlaneOptions = {}): Promise<Da
     const publisher = own.use("publisher", new Publisher(nc, clock));
     const counters = own.use("counters", new Counters({ publisher, jsm, clock }));
     const journal = own.use("journal", new JournalWriter({ publisher, clock, log }));
-    const journalReader = new JournalReader({ jsm, clock });
+    const journalReader = new FaultyJournalReader({ jsm, clock, fault: wishes.journalFault });
     const sender = own.use("sender", new Sender({ clock, answerBytesMax }));
     const store = new EventStore({ publisher, nc, clock });
     const caller = new Caller({ sender, capacity: noCapacity, store, table, clock });

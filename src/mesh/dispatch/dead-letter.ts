@@ -122,9 +122,9 @@ export class DeadLetters {
     let seq = from;
     for (;;) {
       const query = { batch: scanBatch, max_bytes: scanBytesMax, next_by_subj: subject, seq };
-      const messages = await readDirect(
-        this.#jsm.direct.getBatch(deadLetterStream(broker), query),
-        this.#clock,
+      const stream = deadLetterStream(broker);
+      const messages = await readDirect(this.#jsm.direct.getBatch(stream, query), this.#clock).catch(
+        (error: unknown) => this.#nothingIfGone(stream, error),
       );
       if (messages.length === 0) return { items, next: undefined };
       for (const message of messages) {
@@ -134,6 +134,13 @@ export class DeadLetters {
         if (wants(letter)) items.push(letter);
       }
     }
+  }
+
+  /** A broker that is being deleted has no dead letters any more; a stream that is there must be readable. */
+  async #nothingIfGone(stream: string, error: unknown): Promise<StoredMsg[]> {
+    const info = await this.#jsm.streams.info(stream).catch(ignoring(streamNotFound));
+    if (info === undefined) return [];
+    throw error;
   }
 
   /** Rejects with NOT_FOUND. */
