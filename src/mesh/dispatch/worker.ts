@@ -24,7 +24,7 @@ import { decodeAddress } from "../reply/address.ts";
 import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
 import type { RouteTable } from "../routes/table.ts";
 import type { Leases } from "../stream/lease.ts";
-import type { HeaderRecord } from "../stream/publish.ts";
+import { type HeaderRecord, isOutage } from "../stream/publish.ts";
 import { type Delivery, Puller } from "../stream/puller.ts";
 import { decodeStored, headersBeside } from "../stream/stored-event.ts";
 import { consumerName, eventStream, redriveStream } from "../stream/subjects.ts";
@@ -65,6 +65,8 @@ const noCapacityMs = 1000;
 const redriveShare = 10;
 /** After a fault of ours the event comes back, not at once. */
 const faultRetryMs = 5000;
+/** NATS does not answer: the event comes back after this. */
+const outageRetryMs = 1000;
 /** No memory for it now: the event comes back after this. */
 const noMemoryMs = 1000;
 /** What a delivery takes besides its data. */
@@ -308,7 +310,12 @@ export class Worker implements BudgetHolder {
     this.#inFlight.set(key, delivery);
     const handled = this.#handle(delivery, origin, key).catch((error: unknown) => {
       const { log, settler } = this.#parts;
-      log.error({ stage: "dispatch", trigger: this.#route.name, error }, "a delivery failed in our own code");
+      const fields = { stage: "dispatch", trigger: this.#route.name, error };
+      if (isOutage(error)) {
+        log.warn(fields, "the storage is out of reach; a delivery is given back");
+        return settler.giveBack(delivery, outageRetryMs);
+      }
+      log.error(fields, "a delivery failed in our own code");
       return settler.giveBack(delivery, faultRetryMs);
     });
     void handled.then((settled) => {
@@ -411,15 +418,15 @@ export class Worker implements BudgetHolder {
       deadLetterId: origin === "r" ? redrivenFrom(delivery.msg.headers) : undefined,
       isOrphaned: () => table.broker(`${broker.namespace}/${broker.name}`)?.uid !== broker.uid,
     };
-    try {
-      const { event, hops } = removeHops(decodeStored(delivery.msg));
-      return { ...common, event, hops, history: await this.#history(delivery, origin, key) };
-    } catch (error) {
-      if (!(error instanceof MeshError)) throw error;
-      const history = freshHistory();
-      history.dead = { reason: "EventInvalid", why: { error: error.code, message: error.message, ms: 0 } };
-      return { ...common, event: surrogate(delivery, this.#broker), hops: undefined, history };
+    const decoded = decodeDelivery(delivery);
+    if (decoded.kind === "event") {
+      // Out of the decoding's reach: a journal that does not answer says nothing about the event.
+      return { ...common, ...decoded, history: await this.#history(delivery, origin, key) };
     }
+    const { code, message } = decoded.fault;
+    const history = freshHistory();
+    history.dead = { reason: "EventInvalid", why: { error: code, message, ms: 0 } };
+    return { ...common, event: surrogate(delivery, this.#broker), hops: undefined, history };
   }
 
   async #history(delivery: Delivery, origin: Origin, key: string): Promise<History> {
@@ -468,6 +475,19 @@ function isExpired(event: Event, nowMs: number): boolean {
   if (expirytime === undefined) return false;
   const at = instantOf(expirytime);
   return at !== undefined && at <= nowMs;
+}
+
+type Decoded =
+  | { readonly kind: "event"; readonly event: Event; readonly hops: string | undefined }
+  | { readonly kind: "invalid"; readonly fault: MeshError };
+
+function decodeDelivery({ msg }: Delivery): Decoded {
+  try {
+    return { kind: "event", ...removeHops(decodeStored(msg)) };
+  } catch (error) {
+    if (error instanceof MeshError) return { kind: "invalid", fault: error };
+    throw error;
+  }
 }
 
 /** Something was published to the broker's subjects that is no event: it is kept, as one, with its bytes. */
