@@ -31,6 +31,8 @@ const answersKept = 6;
 const seconds = Number(process.argv[2] ?? secondsDefault);
 const seed = Number(process.argv[3] ?? Date.now() % 100_000);
 const random = randomFrom(seed);
+/** For the subscriber, whose requests come when they come: it must not disturb the order of the faults. */
+const chance = randomFrom(seed + 1);
 /** Comma-separated, to look for what one kind of fault does. */
 const faults = (process.argv[4] ?? "kill process,kill process,stop process,kill server,freeze server").split(
   ",",
@@ -61,7 +63,7 @@ async function soak(): Promise<void> {
   const scripts: Record<string, Script> = {
     steady: reply,
     flaky,
-    doomed: () => (random() < 0.6 ? 500 : 204),
+    doomed: () => (chance() < 0.6 ? 500 : 204),
   };
   const patient = { retry: 1000, backoffPolicy: "linear", backoffDelay: "PT0.1S", timeout: "PT2S" };
   const impatient = { retry: 2, backoffPolicy: "linear", backoffDelay: "PT0.1S" };
@@ -129,7 +131,7 @@ async function torment({
       await repairs.get("server");
       const victim = pick(cluster.names);
       say(`${fault}: ${victim}, of the events' leader ${await cluster.leaderOf("weft-ev-default_default")}`);
-      repairs.set("server", hurt(cluster, victim, fault));
+      repairs.set("server", hurt(cluster, { name: victim, fault, share: random() }));
     }
     await systemClock.sleep(200 + random() * 3000);
   }
@@ -152,14 +154,17 @@ async function bringBack(mesh: TestMesh): Promise<void> {
   );
 }
 
-async function hurt(cluster: TestCluster, name: string, fault: string): Promise<void> {
+async function hurt(
+  cluster: TestCluster,
+  { name, fault, share }: { name: string; fault: string; share: number },
+): Promise<void> {
   if (fault === "kill server") {
     await cluster.kill9(name);
-    await systemClock.sleep(random() * 5000);
+    await systemClock.sleep(share * 5000);
     cluster.start(name);
   } else {
     cluster.signal(name, "SIGSTOP");
-    await systemClock.sleep(random() * 20_000);
+    await systemClock.sleep(share * 20_000);
     cluster.signal(name, "SIGCONT");
   }
   await until(
@@ -279,11 +284,11 @@ function reply({ id }: { id: string }) {
     "ce-source": "/soak",
     "ce-type": `answer.${id}`,
   };
-  return { status: 200, headers, delayMs: random() * 30 };
+  return { status: 200, headers, delayMs: chance() * 30 };
 }
 
 function flaky() {
-  const dice = random();
+  const dice = chance();
   if (dice < 0.1) return "reset";
   if (dice < 0.12) return "hang";
   if (dice < 0.3) return 503;

@@ -71,7 +71,9 @@ export class Ledger {
 
   /** Requires that accepted = delivered + dead + still owed, and that nothing came from nowhere. */
   async balance({ trigger, type, inbox }: Account): Promise<void> {
-    const { pending, inFlight } = await this.#mesh.trigger(trigger);
+    const { pending, inFlight } = await until(() => this.#mesh.trigger(trigger), {
+      what: `current figures of ${trigger}`,
+    });
     const dead = (await this.#mesh.deadLetters({ trigger })).map(({ event }) => event.id);
     const ended = new Set([...inbox.accepted(), ...dead]);
     const open = [...this.accepted].filter(([id, its]) => its === type && !ended.has(id)).map(([id]) => id);

@@ -46,6 +46,7 @@ const statusSchema = z.object({
   version: z.string(),
   pid: z.int(),
   ready: z.boolean(),
+  stale: z.boolean(),
   nats: z.object({ url: z.string(), version: z.string(), pid: z.int().nullable(), owned: z.boolean() }),
   brokers: z.array(
     z.object({
@@ -276,7 +277,8 @@ export class TestMesh {
 
   /** What the status says of a trigger; rejects when it does not know it. */
   async trigger(name: string, namespace = "default"): Promise<TriggerStatus> {
-    const { triggers } = await this.status();
+    const { triggers, stale } = await this.status();
+    if (stale) throw new Error("the figures are old: NATS does not answer");
     const found = triggers.find((each) => each.name === name && each.namespace === namespace);
     if (found === undefined) throw new Error(`no trigger ${namespace}/${name}`);
     return found;

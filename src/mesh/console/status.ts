@@ -75,15 +75,18 @@ export class StatusReader {
     this.#parts = parts;
   }
 
-  /** Figures of NATS are the last known while it does not answer. */
+  /** Figures of NATS are the last known while it does not answer; `stale` says so. */
   async read(): Promise<Record<string, unknown>> {
     const { version, pid, ready, nats, functions, rejected, brokers, triggers, inFlight } = this.#parts;
     const listed = { brokers: brokers(), triggers: triggers() };
-    const [figures, peers] = await Promise.all([this.#figures(listed), this.#parts.peers()]);
+    const [found, peers] = await Promise.all([this.#figures(listed), this.#parts.peers()]);
+    const figures = found ?? this.#last;
+    this.#last = figures;
     return {
       version,
       pid,
       ready: ready(),
+      stale: found === undefined,
       nats: nats(),
       brokers: listed.brokers.map(({ namespace, name, uid }) => ({
         namespace,
@@ -109,13 +112,13 @@ export class StatusReader {
     };
   }
 
-  async #figures(listed: Listed): Promise<Figures> {
+  /** undefined when NATS does not answer in time. */
+  async #figures(listed: Listed): Promise<Figures | undefined> {
     const waiting = new AbortController();
     const late = this.#parts.clock.sleep(figuresWaitMs, waiting.signal).then(() => undefined);
     const found = await Promise.race([readFigures(this.#parts, listed).catch(() => undefined), late]);
     waiting.abort();
-    if (found !== undefined) this.#last = found;
-    return this.#last;
+    return found;
   }
 }
 
