@@ -1,29 +1,11 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { Ledger, type Sent } from "../support/ledger.ts";
-import { brokerManifest, startTestMesh, type TestMesh, triggerManifest } from "../support/mesh.ts";
-import {
-  type Act,
-  eventOf,
-  type Inbox,
-  type Received,
-  type Subscriber,
-  startSubscriber,
-} from "../support/subscriber.ts";
+import { expect, test } from "vitest";
+import type { Sent } from "../support/ledger.ts";
+import { brokerManifest, triggerManifest } from "../support/mesh.ts";
+import { ledger, mesh, subscriber, useSharedMesh } from "../support/shared-mesh.ts";
+import { type Act, eventOf, type Inbox, type Received } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
 
-let mesh: TestMesh;
-let subscriber: Subscriber;
-let ledger: Ledger;
-
-beforeAll(async () => {
-  subscriber = await startSubscriber();
-  mesh = await startTestMesh();
-  ledger = new Ledger(mesh);
-});
-afterAll(async () => {
-  await mesh?.close();
-  await subscriber?.close();
-});
+useSharedMesh();
 
 interface Case {
   readonly script?: readonly Act[];

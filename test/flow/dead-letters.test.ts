@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { Ledger } from "../support/ledger.ts";
-import { runWeft, startTestMesh, type TestMesh, triggerManifest } from "../support/mesh.ts";
-import { eventOf, type Subscriber, startSubscriber } from "../support/subscriber.ts";
+import { beforeAll, expect, test } from "vitest";
+import { runWeft, triggerManifest } from "../support/mesh.ts";
+import { ledger, mesh, subscriber, useSharedMesh } from "../support/shared-mesh.ts";
+import { eventOf, type Subscriber } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
 
 const broken = `
@@ -20,24 +20,14 @@ export default function handle(event) {
 }
 `;
 
-let mesh: TestMesh;
-let subscriber: Subscriber;
-let ledger: Ledger;
-
+useSharedMesh({ functions: { "stock.ts": broken } });
 beforeAll(async () => {
-  subscriber = await startSubscriber();
-  mesh = await startTestMesh({ functions: { "stock.ts": broken } });
-  ledger = new Ledger(mesh);
   const delivery = { retry: 2, backoffPolicy: "linear", backoffDelay: "PT0.05S" };
   await mesh.serve(
     triggerManifest("stock", { type: "order", to: "stock", delivery }),
     triggerManifest("reserved-v1", { type: "reserved.v1", to: reserved(1).url }),
     triggerManifest("reserved-v2", { type: "reserved.v2", to: reserved(2).url }),
   );
-});
-afterAll(async () => {
-  await mesh?.close();
-  await subscriber?.close();
 });
 
 const inboxes = new Map<number, ReturnType<Subscriber["inbox"]>>();

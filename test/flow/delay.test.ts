@@ -1,27 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { binary } from "../support/ledger.ts";
-import {
-  type Answer,
-  brokerManifest,
-  startTestMesh,
-  type TestMesh,
-  triggerManifest,
-} from "../support/mesh.ts";
-import { type Inbox, type Subscriber, startSubscriber } from "../support/subscriber.ts";
+import { type Answer, brokerManifest, triggerManifest } from "../support/mesh.ts";
+import { mesh, subscriber, useSharedMesh } from "../support/shared-mesh.ts";
+import type { Inbox } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
 
-let mesh: TestMesh;
-let subscriber: Subscriber;
-
-beforeAll(async () => {
-  subscriber = await startSubscriber();
-  mesh = await startTestMesh();
-});
-afterAll(async () => {
-  await mesh?.close();
-  await subscriber?.close();
-});
+useSharedMesh();
 
 /** A broker with one trigger for everything. */
 async function serve(name: string, annotations: Readonly<Record<string, string>> = {}): Promise<Inbox> {

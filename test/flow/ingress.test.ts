@@ -2,32 +2,15 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect as connectNats } from "@nats-io/transport-node";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { eventStream } from "../../src/mesh/stream/subjects.ts";
-import { binary, Ledger } from "../support/ledger.ts";
-import {
-  type Answer,
-  brokerManifest,
-  startTestMesh,
-  type TestMesh,
-  triggerManifest,
-} from "../support/mesh.ts";
-import { eventOf, type Subscriber, startSubscriber } from "../support/subscriber.ts";
+import { binary } from "../support/ledger.ts";
+import { type Answer, brokerManifest, triggerManifest } from "../support/mesh.ts";
+import { ledger, mesh, subscriber, useSharedMesh } from "../support/shared-mesh.ts";
+import { eventOf } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
 
-let mesh: TestMesh;
-let subscriber: Subscriber;
-let ledger: Ledger;
-
-beforeAll(async () => {
-  subscriber = await startSubscriber();
-  mesh = await startTestMesh();
-  ledger = new Ledger(mesh);
-});
-afterAll(async () => {
-  await mesh?.close();
-  await subscriber?.close();
-});
+useSharedMesh();
 
 const good = binary({ id: "good", type: "t" }).headers;
 const structured = { "content-type": "application/cloudevents+json" };

@@ -1,28 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Ledger } from "../support/ledger.ts";
-import {
-  brokerManifest,
-  type Manifest,
-  startTestMesh,
-  type TestMesh,
-  triggerManifest,
-} from "../support/mesh.ts";
-import { type Subscriber, startSubscriber } from "../support/subscriber.ts";
+import { describe, expect, test } from "vitest";
+import { brokerManifest, type Manifest, triggerManifest } from "../support/mesh.ts";
+import { ledger, mesh, subscriber, useSharedMesh } from "../support/shared-mesh.ts";
 import { until } from "../support/until.ts";
 
-let mesh: TestMesh;
-let subscriber: Subscriber;
-let ledger: Ledger;
-
-beforeAll(async () => {
-  subscriber = await startSubscriber();
-  mesh = await startTestMesh();
-  ledger = new Ledger(mesh);
-});
-afterAll(async () => {
-  await mesh?.close();
-  await subscriber?.close();
-});
+useSharedMesh();
 
 const yaml = (...objects: readonly Manifest[]) =>
   objects.map((object) => JSON.stringify(object)).join("\n---\n");

@@ -1,25 +1,13 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { Ledger } from "../support/ledger.ts";
-import { brokerManifest, startTestMesh, type TestMesh, triggerManifest } from "../support/mesh.ts";
-import { type Inbox, type Script, type Subscriber, startSubscriber } from "../support/subscriber.ts";
+import { brokerManifest, triggerManifest } from "../support/mesh.ts";
+import { ledger, mesh, subscriber, useSharedMesh } from "../support/shared-mesh.ts";
+import type { Inbox, Script } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
 
-let mesh: TestMesh;
-let subscriber: Subscriber;
-let ledger: Ledger;
-
-beforeAll(async () => {
-  subscriber = await startSubscriber();
-  mesh = await startTestMesh();
-  ledger = new Ledger(mesh);
-});
-afterAll(async () => {
-  await mesh?.close();
-  await subscriber?.close();
-});
+useSharedMesh();
 
 const quick = { retry: 0 };
 

@@ -1,29 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Ledger } from "../support/ledger.ts";
-import { brokerManifest, startTestMesh, type TestMesh, triggerManifest } from "../support/mesh.ts";
-import {
-  type Act,
-  eventOf,
-  type Inbox,
-  type Reply,
-  type Subscriber,
-  startSubscriber,
-} from "../support/subscriber.ts";
+import { describe, expect, test } from "vitest";
+import { brokerManifest, triggerManifest } from "../support/mesh.ts";
+import { ledger, mesh, subscriber, useSharedMesh } from "../support/shared-mesh.ts";
+import { type Act, eventOf, type Inbox, type Reply } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
 
-let mesh: TestMesh;
-let subscriber: Subscriber;
-let ledger: Ledger;
-
-beforeAll(async () => {
-  subscriber = await startSubscriber();
-  mesh = await startTestMesh();
-  ledger = new Ledger(mesh);
-});
-afterAll(async () => {
-  await mesh?.close();
-  await subscriber?.close();
-});
+useSharedMesh();
 
 function replyHeaders(name: string, more: Readonly<Record<string, string>> = {}): Record<string, string> {
   return {

@@ -1,22 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Ledger } from "../support/ledger.ts";
-import { brokerManifest, startTestMesh, type TestMesh, triggerManifest } from "../support/mesh.ts";
-import { type Act, type Received, type Subscriber, startSubscriber, waits } from "../support/subscriber.ts";
+import { describe, expect, test } from "vitest";
+import { brokerManifest, triggerManifest } from "../support/mesh.ts";
+import { ledger, mesh, subscriber, useSharedMesh } from "../support/shared-mesh.ts";
+import { type Act, type Received, waits } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
 
-let mesh: TestMesh;
-let subscriber: Subscriber;
-let ledger: Ledger;
-
-beforeAll(async () => {
-  subscriber = await startSubscriber();
-  mesh = await startTestMesh();
-  ledger = new Ledger(mesh);
-});
-afterAll(async () => {
-  await mesh?.close();
-  await subscriber?.close();
-});
+useSharedMesh();
 
 const soon = { backoffPolicy: "linear", backoffDelay: "PT0.01S" };
 

@@ -1,21 +1,11 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { z } from "zod";
 import { Ledger } from "../support/ledger.ts";
-import { brokerManifest, startTestMesh, type TestMesh, triggerManifest } from "../support/mesh.ts";
-import { type Subscriber, startSubscriber } from "../support/subscriber.ts";
+import { brokerManifest, triggerManifest } from "../support/mesh.ts";
+import { mesh, subscriber, useSharedMesh } from "../support/shared-mesh.ts";
 import { until } from "../support/until.ts";
 
-let mesh: TestMesh;
-let subscriber: Subscriber;
-
-beforeAll(async () => {
-  subscriber = await startSubscriber();
-  mesh = await startTestMesh({ flags: ["--stream-bytes-max", "2MB", "--retention", "12s"] });
-});
-afterAll(async () => {
-  await mesh?.close();
-  await subscriber?.close();
-});
+useSharedMesh({ flags: ["--stream-bytes-max", "2MB", "--retention", "12s"] });
 
 const data = "x".repeat(20_000);
 const problemSchema = z.looseObject({ code: z.string(), detail: z.string() });
