@@ -2,7 +2,8 @@
  * The control port for people and tools: health, status, dead letters, applying manifests, following along.
  * The Kubernetes-style API is mounted beside it.
  */
-import { Hono } from "hono";
+import { Hono, type MiddlewareHandler } from "hono";
+import { bodyLimit } from "hono/body-limit";
 import { stream } from "hono/streaming";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { MeshError, messageOf } from "../errors.ts";
@@ -17,7 +18,7 @@ export interface AppliedObject {
   readonly kind: string;
   readonly namespace: string;
   readonly name: string;
-  readonly result: "created" | "configured" | "unchanged" | "deleted";
+  readonly result: "created" | "configured" | "unchanged";
 }
 
 export interface ConsoleParts extends StatusParts, DeadLetterParts, WhyParts {
@@ -38,7 +39,9 @@ export interface ConsoleParts extends StatusParts, DeadLetterParts, WhyParts {
   readonly objects: (kind: string, namespace: string | undefined) => readonly unknown[] | undefined;
 }
 
-const applyBytesMax = 4 * 1024 * 1024;
+/** An edited event in JSON, its data in base64, is the largest that is sent here. */
+const bodyBytesMax = 16 * 1024 * 1024;
+const manifestBytesMax = 4 * 1024 * 1024;
 const followBacklogMax = 10_000;
 
 export function createConsole(parts: ConsoleParts): Hono {
@@ -60,20 +63,13 @@ export function createConsole(parts: ConsoleParts): Hono {
   app.get("/weft/v1/endpoints", (c) => c.json({ events: parts.eventsUrl() }));
   app.get("/weft/v1/status", async (c) => c.json(await status.read()));
 
+  app.use("/weft/v1/*", bounded(bodyBytesMax));
+  app.use("/weft/v1/apply", bounded(manifestBytesMax));
   mountDeadLetters(app, parts);
   mountTriggers(app, parts.triggerDesk);
   mountWhy(app, parts);
 
-  app.post("/weft/v1/apply", async (c) => {
-    const length = Number(c.req.header("content-length") ?? 0);
-    if (length > applyBytesMax) {
-      throw new MeshError("EVENT_TOO_LARGE", {
-        field: "manifests",
-        expected: `at most ${applyBytesMax} bytes`,
-      });
-    }
-    return c.json(await parts.apply(await c.req.text()));
-  });
+  app.post("/weft/v1/apply", async (c) => c.json(await parts.apply(await c.req.text())));
   app.get("/weft/v1/objects/:kind", (c) => {
     const items = parts.objects(c.req.param("kind"), c.req.query("namespace"));
     if (items === undefined) {
@@ -90,6 +86,16 @@ export function createConsole(parts: ConsoleParts): Hono {
     return stream(c, (out) => follow(parts, out));
   });
   return app;
+}
+
+/** Refuses longer bodies, also those that come without their length. */
+function bounded(maxSize: number): MiddlewareHandler {
+  return bodyLimit({
+    maxSize,
+    onError: () => {
+      throw new MeshError("EVENT_TOO_LARGE", { field: "body", expected: `at most ${maxSize} bytes` });
+    },
+  });
 }
 
 /** A slow follower misses records rather than hold them in our memory. */
