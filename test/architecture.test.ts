@@ -35,9 +35,21 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   console: ["event", "filter", "routes", "stream", "journal", "dispatch", "resources", "store", "control"],
   // One function host, as the control plane and the dispatcher each see it.
   functions: ["control", "dispatch", "host"],
+  // The functions folder, as the host and the control plane's Services follow it.
+  "function-folder": ["host"],
   mesh: [
     ...["config", "listen", "event", "filter", "routes", "nats", "stream", "journal", "reply"],
-    ...["ingress", "dispatch", "resources", "store", "control", "host", "functions", "console"],
+    ...[
+      "ingress",
+      "dispatch",
+      "resources",
+      "store",
+      "control",
+      "host",
+      "functions",
+      "function-folder",
+      "console",
+    ],
   ],
   cli: ["config", "event", "filter", "host", "journal", "mesh", "nats"],
   main: ["cli"],

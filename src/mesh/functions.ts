@@ -24,8 +24,8 @@ export function hostForControl(
   host: FunctionHost,
   { bundleDir, rootOf }: { bundleDir: string; rootOf: (digest: string) => string },
 ): HostAdapter {
-  const listeners = new Set<(service: ServiceKey) => void>();
   return {
+    ...announcer(),
     async applyRevision(revision: FunctionRevision) {
       const file = bundleFile(bundleDir, revision.bundle);
       if (!existsSync(file)) return codeMissing(revision);
@@ -37,22 +37,24 @@ export function hostForControl(
     // The host moves traffic to the newest revision that is ready; a split by percent is not made here yet.
     setTraffic() {},
     remove: (service) => host.removeService(service),
-    onChange: (listener) => void listeners.add(listener),
-    touch(service) {
-      for (const listener of listeners) listener(service);
-    },
   };
 }
 
 /** For a process that runs no functions: all it can say of a revision is whether its code is there. */
 export function hostOfNone({ bundleDir }: { bundleDir: string }): HostAdapter {
-  const listeners = new Set<(service: ServiceKey) => void>();
   return {
+    ...announcer(),
     async applyRevision(revision) {
       return existsSync(bundleFile(bundleDir, revision.bundle)) ? { kind: "ready" } : codeMissing(revision);
     },
     setTraffic() {},
     async remove() {},
+  };
+}
+
+function announcer(): Pick<HostAdapter, "onChange" | "touch"> {
+  const listeners = new Set<(service: ServiceKey) => void>();
+  return {
     onChange: (listener) => void listeners.add(listener),
     touch(service) {
       for (const listener of listeners) listener(service);

@@ -10,7 +10,7 @@
  */
 import { mkdir, statfs } from "node:fs/promises";
 import { hostname } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { type Clock, rfc3339 } from "./clock.ts";
 import type { Config, Role } from "./config.ts";
@@ -35,12 +35,12 @@ import { Settler } from "./dispatch/settle.ts";
 import { MeshError, messageOf } from "./errors.ts";
 import { checkCesql } from "./filter/cesql/compile.ts";
 import { checkDataFilter } from "./filter/data-filter.ts";
+import { FunctionFolder } from "./function-folder.ts";
 import { capacityOf, type HostAdapter, hostForControl, hostOfNone } from "./functions.ts";
 import type { BundleProblem } from "./host/bundle.ts";
 import { createGateway, type Gateway } from "./host/gateway.ts";
 import { type FunctionHost, startFunctionHost } from "./host/host.ts";
 import type { LogLine } from "./host/instance.ts";
-import { watchFunctions } from "./host/watch.ts";
 import { isPassedOn, noteUnmatched } from "./ingress/accept.ts";
 import { createIngress } from "./ingress/app.ts";
 import { Holders } from "./ingress/holders.ts";
@@ -142,10 +142,8 @@ class Starting {
   readonly #options: MeshOptions;
   readonly #closing: CloseStack;
   readonly #table = new RouteTable();
-  readonly #problems = new Map<string, readonly BundleProblem[]>();
+  readonly #functionFolder: FunctionFolder;
   readonly #followers = new Set<(record: JournalRecord) => void>();
-  /** Working directories of functions, by the digest of their code. */
-  readonly #roots = new Map<string, string>();
   #phase: "starting" | "ready" | "draining" = "starting";
   #waitingFor = "NATS";
   #eventsUrl = "";
@@ -163,10 +161,6 @@ class Starting {
   #eventStore: EventStore | undefined;
   #journal: JournalWriter | undefined;
   #manifests: ManifestWatch | undefined;
-  /** The functions folder as this machine has it: digests by name. */
-  readonly #digests = new Map<string, string>();
-  /** Of the active control plane. */
-  #services: FunctionServices | undefined;
   #functionFollower: Closeable | undefined;
   #leadership: Leadership | undefined;
   #peers: Peers | undefined;
@@ -175,6 +169,7 @@ class Starting {
   constructor(options: MeshOptions, closing: CloseStack) {
     this.#options = options;
     this.#closing = closing;
+    this.#functionFolder = new FunctionFolder(options.config.functions);
   }
 
   async run(): Promise<Mesh> {
@@ -350,7 +345,7 @@ class Starting {
     return {
       adapter: hostForControl(host, {
         bundleDir,
-        rootOf: (digest) => this.#roots.get(digest) ?? resolve(config.functions),
+        rootOf: (digest) => this.#functionFolder.rootOf(digest),
       }),
       host,
       bundleDir,
@@ -466,11 +461,7 @@ class Starting {
         log,
       }),
     );
-    for (const [name, digest] of this.#digests) services.set(name, digest);
-    this.#services = services;
-    closing.defer("function services", () => {
-      this.#services = undefined;
-    });
+    closing.defer("function services", this.#functionFolder.follow(services));
     await watchFunctions();
     this.#manifests = closing.use(
       "manifests watcher",
@@ -482,22 +473,12 @@ class Starting {
 
   /** Resolves when the functions that are there were looked at. */
   async #watchFunctions({ adapter, bundleDir }: { adapter: HostAdapter; bundleDir: string }): Promise<void> {
-    const { config, clock, log, onFunctionChange } = this.#options;
-    const watching = await watchFunctions({
-      dir: config.functions,
+    const { clock, log, onFunctionChange } = this.#options;
+    const watching = await this.#functionFolder.watch({
       bundleDir,
       clock,
       log,
       onChange: (change) => {
-        this.#problems.delete(change.name);
-        if (change.kind === "bundle") {
-          this.#roots.set(`sha256:${change.bundle.digest}`, change.bundle.root);
-          this.#digests.set(change.name, change.bundle.digest);
-          this.#services?.set(change.name, change.bundle.digest);
-        } else if (change.kind === "removed") {
-          this.#digests.delete(change.name);
-          this.#services?.remove(change.name);
-        } else this.#problems.set(change.name, change.problems);
         onFunctionChange({
           name: change.name,
           problems: change.kind === "problems" ? change.problems : [],
@@ -702,7 +683,6 @@ class Starting {
       }),
       brokers: () => this.#table.routes.brokers,
       triggers: () => (this.#store === undefined ? [] : triggerConditions(this.#store)),
-      route: (uid) => this.#table.routes.triggers.find((route) => route.uid === uid),
       inFlight: (uid) => this.#dispatcher?.inFlight(uid) ?? 0,
       functions: () => this.#functions(),
       peers: async () => (await this.#peers?.ask()) ?? [],
@@ -749,7 +729,7 @@ class Starting {
   }
 
   #rejected(): Rejected[] {
-    const broken = [...this.#problems].flatMap(([name, problems]) =>
+    const broken = [...this.#functionFolder.problems].flatMap(([name, problems]) =>
       problems.map(({ file, line, message }) => ({ file, line, kind: "Function", name, message })),
     );
     return [...(this.#manifests?.rejected() ?? []), ...broken];

@@ -2,7 +2,7 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Clock } from "../clock.ts";
 import type { Counters } from "../journal/counters.ts";
-import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
+import type { BrokerRoute } from "../routes/route.ts";
 import { consumerInfo } from "../stream/consumer.ts";
 import { countDelayed } from "../stream/delayed.ts";
 import { ignoring } from "../stream/stream.ts";
@@ -41,7 +41,6 @@ export interface StatusParts {
   readonly nats: () => { url: string; version: string; pid: number | null; owned: boolean };
   readonly brokers: () => readonly BrokerRoute[];
   readonly triggers: () => readonly TriggerCondition[];
-  readonly route: (uid: string) => TriggerRoute | undefined;
   readonly inFlight: (uid: string) => number;
   readonly functions: () => readonly FunctionSummary[];
   /** What all processes of the mesh say, this one among them; none when this process is the whole mesh. */
