@@ -1,8 +1,10 @@
 /** Opens a Hono app on a port, with bounds fit for events; says clearly when the port is taken. */
 import type { Server } from "node:http";
+import type { Socket } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import type { Clock } from "./clock.ts";
 import { MeshError } from "./errors.ts";
+import { type PlainHandler, PlainLane } from "./http1/plain-lane.ts";
 import type { Closeable } from "./lifecycle.ts";
 
 export interface Listener extends Closeable {
@@ -17,6 +19,8 @@ export interface ListenOptions {
   readonly port: number;
   /** The flag that changes the port. */
   readonly flag: string;
+  /** Answers the requests it takes; `fetch` has the rest. */
+  readonly plain?: PlainHandler;
   readonly clock: Clock;
 }
 
@@ -28,7 +32,7 @@ const closeGraceMs = 1000;
 
 /** Rejects with PORT_TAKEN, or with CONFIG_INVALID when the address is not ours. */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  const { fetch, host, port, flag, clock } = options;
+  const { fetch, host, port, flag, plain, clock } = options;
   const server = createAdaptorServer({
     fetch,
     serverOptions: { maxHeaderSize: headerBytesMax, keepAliveTimeout: keepAliveMs },
@@ -46,6 +50,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
         `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     );
   });
+  const lane = plain === undefined ? undefined : plainLane(server, plain, clock);
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => reject(cannotListen(error, { host, port, flag })));
     server.listen(port, host, () => resolve());
@@ -56,17 +61,38 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const stopAccepting = () => {
     closing ??= new Promise((resolve) => server.close(() => resolve()));
     server.closeIdleConnections();
+    lane?.finish();
   };
   return {
     port: bound,
     stopAccepting,
     async close() {
       stopAccepting();
-      const cut = clock.after(closeGraceMs, () => server.closeAllConnections());
+      const cut = clock.after(closeGraceMs, () => {
+        server.closeAllConnections();
+        lane?.close();
+      });
       await closing;
       cut.cancel();
+      lane?.close();
     },
   };
+}
+
+/** Connections begin in the plain lane; the server's own way of taking one is for those that leave it. */
+function plainLane(server: Server, handler: PlainHandler, clock: Clock): PlainLane {
+  const takers = server.listeners("connection") as ((socket: Socket) => void)[];
+  server.removeAllListeners("connection");
+  const lane = new PlainLane({
+    handler,
+    handOver: (socket) => {
+      for (const take of takers) take.call(server, socket);
+    },
+    keepAliveMs,
+    clock,
+  });
+  server.on("connection", (socket: Socket) => lane.take(socket));
+  return lane;
 }
 
 function cannotListen(

@@ -38,13 +38,14 @@ import { checkDataFilter } from "./filter/data-filter.ts";
 import { FunctionFolder } from "./function-folder.ts";
 import { capacityOf, type HostAdapter, hostForControl, hostOfNone } from "./functions.ts";
 import type { BundleProblem } from "./host/bundle.ts";
-import { createGateway, type Gateway } from "./host/gateway.ts";
+import { createGateway, type Gateway, parseFunctionHost } from "./host/gateway.ts";
 import { type FunctionHost, startFunctionHost } from "./host/host.ts";
 import type { LogLine } from "./host/instance.ts";
 import { isPassedOn, noteUnmatched } from "./ingress/accept.ts";
-import { createIngress } from "./ingress/app.ts";
+import { createIngress, type IngressParts } from "./ingress/app.ts";
 import { Holders } from "./ingress/holders.ts";
 import { NatsRequests } from "./ingress/nats-requests.ts";
+import { createPlainIngress } from "./ingress/plain.ts";
 import type { WaitBounds } from "./ingress/preference.ts";
 import type { RequestReplyParts } from "./ingress/request-reply.ts";
 import { Counters } from "./journal/counters.ts";
@@ -600,7 +601,7 @@ class Starting {
 
   #listenIngress(): Promise<Listener> {
     const { config, clock, log } = this.#options;
-    const app = createIngress({
+    const parts: IngressParts = {
       table: this.#table,
       get store() {
         return store();
@@ -619,13 +620,16 @@ class Starting {
         batchEventsMax: config.batchMax,
       }),
       gateway: (request, response) => this.#gateway(request, response),
+      isFunctionHost: (header) => parseFunctionHost(header) !== undefined,
       refusal: (path) => this.#refusal(path),
-    });
+    };
     const store = () => present(this.#eventStore);
     const journal = () => present(this.#journal);
-    return listen({ fetch: app.fetch, host: config.host, port: config.port, flag: "--port", clock }).then(
-      (listener) => this.#closing.use("events port", listener),
-    );
+    return listen({
+      fetch: createIngress(parts).fetch,
+      plain: createPlainIngress(parts),
+      ...{ host: config.host, port: config.port, flag: "--port", clock },
+    }).then((listener) => this.#closing.use("events port", listener));
   }
 
   #requestParts(): RequestReplyParts {

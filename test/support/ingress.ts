@@ -4,6 +4,7 @@ import { rfc3339, systemClock } from "../../src/mesh/clock.ts";
 import { createIngress } from "../../src/mesh/ingress/app.ts";
 import { Holders } from "../../src/mesh/ingress/holders.ts";
 import { NatsRequests } from "../../src/mesh/ingress/nats-requests.ts";
+import { createPlainIngress } from "../../src/mesh/ingress/plain.ts";
 import { JournalReader } from "../../src/mesh/journal/reader.ts";
 import { JournalWriter } from "../../src/mesh/journal/writer.ts";
 import { CloseStack } from "../../src/mesh/lifecycle.ts";
@@ -51,13 +52,22 @@ export async function startTestIngress(
   const requests = { ...entering, requester, holders, responder, seal };
   const waits = { defaultMs: 20_000, maxMs: 60_000 };
   const refusal = () => undefined;
-  const app = createIngress({
+  const parts = {
     ...{ ...entering, log, waits, refusal },
     requests: () => requests,
     limits: () => ({ eventBytesMax: 1024 * 1024 }),
     gateway: () => false,
+    isFunctionHost: () => false,
+  };
+  const { fetch } = createIngress(parts);
+  const listener = await listen({
+    fetch,
+    plain: createPlainIngress(parts),
+    host: "127.0.0.1",
+    port: 0,
+    flag: "--port",
+    clock,
   });
-  const listener = await listen({ fetch: app.fetch, host: "127.0.0.1", port: 0, flag: "--port", clock });
   own.use("requests over NATS", new NatsRequests({ ...requests, nc, log, waits, refusal }));
   return {
     url: `http://127.0.0.1:${listener.port}`,

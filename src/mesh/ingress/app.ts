@@ -10,6 +10,7 @@ import { MeshError } from "../errors.ts";
 import type { EventLimits } from "../event/limits.ts";
 import type { Log } from "../log.ts";
 import { type AcceptParts, accept, brokerPath } from "./accept.ts";
+import { type Answer, accepted, allowedMethods, refusalAnswer } from "./answer.ts";
 import { type BodyLimits, discardRest, readBody } from "./body.ts";
 import { answerFetch, answerRequest } from "./http-request.ts";
 import { type WaitBounds, waitMsOf } from "./preference.ts";
@@ -26,15 +27,14 @@ export interface IngressParts extends AcceptParts {
   readonly limits: () => BodyLimits & EventLimits;
   /** Takes requests for a function's host name; false when the host is none. */
   readonly gateway: (request: IncomingMessage, response: ServerResponse) => boolean;
+  /** Whether a Host header may be a function's. */
+  readonly isFunctionHost: (header: string) => boolean;
   /** For who waits for a reply. */
   readonly requests: () => RequestReplyParts;
   readonly waits: WaitBounds;
   /** Why nothing may enter the broker (`<namespace>/<broker>`) right now (draining, storage nearly full), or undefined. */
   readonly refusal: (path: string) => MeshError | undefined;
 }
-
-const allowed = "POST, OPTIONS";
-const retryAfterSeconds = "1";
 
 export function createIngress(parts: IngressParts): Hono<{ Bindings: HttpBindings }> {
   const app = new Hono<{ Bindings: HttpBindings }>();
@@ -80,7 +80,7 @@ async function answer(
     )
       return;
     await accept(parts, post);
-    response.writeHead(202, { allow: allowed, "content-length": "0" }).end();
+    write(response, accepted);
   } catch (error) {
     refuse(parts.log, { request, response }, error);
   }
@@ -90,7 +90,7 @@ async function answer(
 function grantWebhook(response: ServerResponse): void {
   response
     .writeHead(200, {
-      allow: allowed,
+      allow: allowedMethods,
       "webhook-allowed-origin": "*",
       "webhook-allowed-rate": "*",
       "content-length": "0",
@@ -103,19 +103,14 @@ function refuse(
   { request, response }: { request: IncomingMessage; response: ServerResponse },
   error: unknown,
 ): void {
-  if (!(error instanceof MeshError)) log.error({ stage: "ingress", error }, "a request failed");
+  const answer = refusalAnswer(log, error);
   if (response.destroyed || response.headersSent) return;
-  const refusal =
-    error instanceof MeshError ? error : new MeshError("STORAGE_UNAVAILABLE", { found: "an internal error" });
-  const body = JSON.stringify(refusal.toProblem());
-  response.writeHead(refusal.status, {
-    allow: allowed,
-    "content-type": "application/problem+json",
-    "content-length": Buffer.byteLength(body),
-    ...(refusal.status === 503 ? { "retry-after": retryAfterSeconds } : {}),
-  });
-  response.end(body);
-  if (refusal.status === 413) discardRest(request);
+  write(response, answer);
+  if (answer.status === 413) discardRest(request);
+}
+
+function write(response: ServerResponse, { status, fields, body }: Answer): void {
+  response.writeHead(status, [...fields, "content-length", `${Buffer.byteLength(body)}`]).end(body);
 }
 
 function methodNotAllowed(method: string | undefined): MeshError {
