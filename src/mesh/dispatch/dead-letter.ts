@@ -9,7 +9,8 @@ import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import { z } from "zod";
 import type { Clock } from "../clock.ts";
 import { MeshError } from "../errors.ts";
-import type { Attributes, Event } from "../event/event.ts";
+import { amend } from "../event/attributes.ts";
+import type { Event } from "../event/event.ts";
 import { encodeJson } from "../event/json.ts";
 import { type AttemptRecord, attemptRecordSchema } from "../journal/record.ts";
 import { decodeAddress, encodeAddress, type ReplyAddress } from "../reply/address.ts";
@@ -223,9 +224,8 @@ export function withErrorAttributes(event: Event, destination: string, why: Fail
     knativeerrorcode: `${why.status ?? 500}`,
     knativeerrordata: base64Beginning(data, errorDataChars),
   };
-  const attributes: Record<string, string> = Object.assign(Object.create(null), event.attributes);
-  for (const name in added) attributes[name] ||= added[name] ?? "";
-  return { attributes: attributes as unknown as Attributes, data: event.data };
+  const absent = Object.entries(added).filter(([name]) => !event.attributes[name]);
+  return amend(event, Object.fromEntries(absent));
 }
 
 const keptSchema = z.array(

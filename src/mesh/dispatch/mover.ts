@@ -109,7 +109,7 @@ export class Mover implements Closeable {
   async #move(broker: BrokerRoute, delivery: Delivery): Promise<void> {
     const { store, jsm, settler, log } = this.#parts;
     try {
-      const { duplicate } = await store.enter(broker, delivery.msg, delivery.sequence);
+      const { duplicate } = await store.enter(broker, delivery);
       await removeDue(jsm, broker, delivery.sequence);
       settler.moved(delivery);
       if (!duplicate) this.#announce(broker, delivery);
@@ -125,7 +125,7 @@ export class Mover implements Closeable {
   #announce(broker: BrokerRoute, delivery: Delivery): void {
     let event: Event;
     try {
-      event = decodeStored(delivery.msg);
+      event = decodeStored(delivery);
     } catch (error) {
       // What cannot be read is known to nobody yet; its triggers bury it.
       if (error instanceof MeshError) return;

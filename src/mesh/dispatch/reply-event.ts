@@ -1,6 +1,7 @@
 /** What becomes of a subscriber's reply on its way back into the broker. Pure. */
 import { z } from "zod";
-import type { Attributes, Event } from "../event/event.ts";
+import { amend } from "../event/attributes.ts";
+import type { Event } from "../event/event.ts";
 import { addressBeyond, encodeAddress, type ReplyAddress } from "../reply/address.ts";
 import type { Dead } from "../reply/ending.ts";
 import type { HeaderRecord } from "../stream/publish.ts";
@@ -9,11 +10,9 @@ import type { Parcel } from "./parcel.ts";
 
 /** The reply with its place in the flow: same correlation as its cause, caused by the delivered event. */
 export function correlate(cause: Event, reply: Event): Event {
-  const { id, correlationid } = cause.attributes;
-  const attributes: Record<string, string> = Object.assign(Object.create(null), reply.attributes);
-  attributes.correlationid ??= correlationid ?? id;
-  attributes.causationid ??= id;
-  return { attributes: attributes as unknown as Attributes, data: reply.data };
+  const { id } = cause.attributes;
+  const { correlationid = cause.attributes.correlationid ?? id, causationid = id } = reply.attributes;
+  return amend(reply, { correlationid, causationid });
 }
 
 /** What a reply carries on beside it when whoever waits, waits for a later one. */

@@ -68,6 +68,10 @@ const workingBody = Buffer.from("+WPI");
 export class Settler {
   readonly #parts: SettlerParts;
 
+  readonly #onUnsettled = (cause: Error): void => {
+    this.#parts.log.debug({ stage: "dispatch", error: cause.message }, "a delivery could not be settled");
+  };
+
   constructor(parts: SettlerParts) {
     this.#parts = parts;
   }
@@ -381,12 +385,7 @@ export class Settler {
   }
 
   /** A3: on a connection that was closed for good nothing is said, and JetStream delivers it again. */
-  #tell({ msg, outbox }: Delivery, answer: Uint8Array | string): void {
-    outbox.send(msg.reply ?? "", answer, undefined, (cause) =>
-      this.#parts.log.debug(
-        { stage: "dispatch", error: messageOf(cause) },
-        "a delivery could not be settled",
-      ),
-    );
+  #tell({ replySubject, outbox }: Delivery, answer: Uint8Array | string): void {
+    outbox.send(replySubject, answer, { onRefused: this.#onUnsettled });
   }
 }

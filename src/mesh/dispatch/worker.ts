@@ -13,7 +13,8 @@ import type { NatsConnection } from "@nats-io/nats-core";
 import type { Clock, Timer } from "../clock.ts";
 import { rfc3339 } from "../clock.ts";
 import { MeshError } from "../errors.ts";
-import type { Attributes, Event } from "../event/event.ts";
+import { attributesOf } from "../event/attributes.ts";
+import type { Event } from "../event/event.ts";
 import { removeHops } from "../event/hops.ts";
 import { instantOf } from "../event/timestamp.ts";
 import { compileWanted } from "../filter/wanted.ts";
@@ -272,7 +273,7 @@ export class Worker implements BudgetHolder {
   /** The key an ordered delivery waits for; what the trigger does not want, or cannot be read, waits for nothing. */
   #key(delivery: Delivery): string {
     try {
-      const event = decodeStored(delivery.msg);
+      const event = decodeStored(delivery);
       if (this.#wants(event)) return orderKey(event.attributes);
     } catch (error) {
       if (!(error instanceof MeshError)) throw error;
@@ -413,9 +414,9 @@ export class Worker implements BudgetHolder {
       origin,
       broker,
       route: this.#route,
-      beside: headersBeside(delivery.msg, isPassedOn),
-      replyTo: decodeAddress(delivery.msg.headers),
-      deadLetterId: origin === "r" ? redrivenFrom(delivery.msg.headers) : undefined,
+      beside: headersBeside(delivery.headers, isPassedOn),
+      replyTo: decodeAddress(delivery.headers),
+      deadLetterId: origin === "r" ? redrivenFrom(delivery.headers) : undefined,
       isOrphaned: () => table.broker(`${broker.namespace}/${broker.name}`)?.uid !== broker.uid,
     };
     const decoded = decodeDelivery(delivery);
@@ -453,8 +454,8 @@ function placeOf({ sequence }: Delivery, origin: Origin): string {
   return `${origin}${sequence}`;
 }
 
-function bytesOf({ msg }: Delivery): number {
-  return msg.data.length + deliveryOverheadBytes;
+function bytesOf({ data }: Delivery): number {
+  return data.length + deliveryOverheadBytes;
 }
 
 function functionHeaders(
@@ -481,9 +482,9 @@ type Decoded =
   | { readonly kind: "event"; readonly event: Event; readonly hops: string | undefined }
   | { readonly kind: "invalid"; readonly fault: MeshError };
 
-function decodeDelivery({ msg }: Delivery): Decoded {
+function decodeDelivery(delivery: Delivery): Decoded {
   try {
-    return { kind: "event", ...removeHops(decodeStored(msg)) };
+    return { kind: "event", ...removeHops(decodeStored(delivery)) };
   } catch (error) {
     if (error instanceof MeshError) return { kind: "invalid", fault: error };
     throw error;
@@ -492,12 +493,12 @@ function decodeDelivery({ msg }: Delivery): Decoded {
 
 /** Something was published to the broker's subjects that is no event: it is kept, as one, with its bytes. */
 function surrogate(delivery: Delivery, broker: BrokerRoute): Event {
-  const attributes: Record<string, string> = Object.assign(Object.create(null), {
+  const attributes = attributesOf({
     specversion: "1.0",
     id: `${broker.uid}-${delivery.sequence}`,
     source: `/namespaces/${broker.namespace}/brokers/${broker.name}`,
     type: "dev.weft.event.invalid",
     time: rfc3339(delivery.storedMs),
   });
-  return { attributes: attributes as unknown as Attributes, data: delivery.msg.data };
+  return { attributes, data: delivery.data };
 }

@@ -3,7 +3,8 @@
  * is counted down at every entry into a broker and taken off before a subscriber sees the event; a reply
  * inherits what its cause had left, whatever the function set (sheet knative-eventing §5.6).
  */
-import type { Attributes, Event } from "./event.ts";
+import { amend } from "./attributes.ts";
+import type { Event } from "./event.ts";
 
 export const hopsAttribute = "knativebrokerttl";
 
@@ -31,8 +32,5 @@ export function inheritHops(reply: Event, hops: string | undefined): Event {
 }
 
 function withHops(event: Event, hops: string | undefined): Event {
-  const attributes: Record<string, string> = Object.assign(Object.create(null), event.attributes);
-  if (hops === undefined) delete attributes[hopsAttribute];
-  else attributes[hopsAttribute] = hops;
-  return { attributes: attributes as unknown as Attributes, data: event.data };
+  return amend(event, { [hopsAttribute]: hops });
 }

@@ -21,6 +21,13 @@ import { eventInvalid } from "./validate.ts";
 /** Header names with their values, as iterating a MsgHdrs of nats.js gives them. */
 export type NatsHeaders = Iterable<readonly [string, readonly string[]]>;
 
+/** The form of the hot path: `[name, value, …]`. */
+export function rawHeadersOf(headers: NatsHeaders): string[] {
+  const raw: string[] = [];
+  for (const [name, values] of headers) for (const value of values) raw.push(name, value);
+  return raw;
+}
+
 /** The headers of binary mode: safe to put into a NATS header block as they are. The payload is `event.data`. */
 export function natsHeaderPairs(event: Event): [name: string, value: string][] {
   const pairs: [string, string][] = [];
@@ -38,14 +45,23 @@ export function decodeNats(
   payload: Uint8Array,
   limits: EventLimits = storedLimits,
 ): Event {
+  return decodeRawNats(rawHeadersOf(headers), payload, limits);
+}
+
+/** The same, of headers in the form `[name, value, …]`. */
+export function decodeRawNats(
+  rawHeaders: readonly string[],
+  payload: Uint8Array,
+  limits: EventLimits = storedLimits,
+): Event {
   requireBodySize(payload, limits);
-  const { attributeHeaders, contentType, hasSpecVersion } = sortHeaders(headers);
+  const { contentType, hasSpecVersion } = modeHeaders(rawHeaders);
   const mode = contentModeOf(contentType);
   if (mode === "structured") {
     if (!isUtf8Charset(charsetOf(contentType ?? ""))) throw formatUnsupported(contentType ?? "");
     return decodeJson(payload, limits);
   }
-  if (hasSpecVersion) return decodeBinary(attributeHeaders, contentType, payload, limits);
+  if (hasSpecVersion) return decodeBinary(rawHeaders, contentType, payload, limits);
   if (mode !== "binary") throw formatUnsupported(contentType ?? "");
   if (looksLikeJsonObject(payload)) return decodeJson(payload, limits);
   throw new MeshError("EVENT_INVALID", {
@@ -54,38 +70,33 @@ export function decodeNats(
   });
 }
 
-interface SortedHeaders {
-  /** Name and value in turn. */
-  readonly attributeHeaders: readonly string[];
+/** What says in which mode the event is. */
+function modeHeaders(rawHeaders: readonly string[]): {
   readonly contentType: string | undefined;
   readonly hasSpecVersion: boolean;
-}
-
-function sortHeaders(headers: NatsHeaders): SortedHeaders {
-  const attributeHeaders: string[] = [];
+} {
   let contentType: string | undefined;
   let hasSpecVersion = false;
-  for (const [name, values] of headers) {
-    if (hasAttributePrefix(name)) {
-      if (name.length === 14 && name.toLowerCase() === "ce-specversion") hasSpecVersion = true;
-      for (const value of values) attributeHeaders.push(name, value);
-    } else if (name.length === 12 && name.toLowerCase() === "content-type") {
-      contentType ??= values[0];
-    }
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? "";
+    if (name.length === 14) hasSpecVersion ||= name.toLowerCase() === "ce-specversion";
+    else if (name.length === 12 && name.toLowerCase() === "content-type") contentType ??= rawHeaders[at + 1];
   }
-  return { attributeHeaders, contentType, hasSpecVersion };
+  return { contentType, hasSpecVersion };
 }
 
 function decodeBinary(
-  attributeHeaders: readonly string[],
+  rawHeaders: readonly string[],
   contentType: string | undefined,
   payload: Uint8Array,
   limits: EventLimits,
 ): Event {
   const draft = draftAttributes(limits);
-  for (let at = 0; at + 1 < attributeHeaders.length; at += 2) {
-    const name = attributeNameOf(attributeHeaders[at] ?? "");
-    const text = attributeHeaders[at + 1] ?? "";
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const header = rawHeaders[at] ?? "";
+    if (!hasAttributePrefix(header)) continue;
+    const name = attributeNameOf(header);
+    const text = rawHeaders[at + 1] ?? "";
     if (setPlainAttribute(draft, name, text)) continue;
     const value = decodeHeaderValue(text);
     if (value === undefined) throw eventInvalid(name, "valid UTF-8 after percent-decoding", text);

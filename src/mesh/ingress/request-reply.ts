@@ -4,7 +4,8 @@
  * to `…/reply`.
  */
 import { MeshError } from "../errors.ts";
-import type { Attributes, Event } from "../event/event.ts";
+import { amend } from "../event/attributes.ts";
+import type { Event } from "../event/event.ts";
 import { decodeHttp } from "../event/http.ts";
 import { eventInvalid } from "../event/validate.ts";
 import { answeredOtherwise } from "../reply/address.ts";
@@ -65,7 +66,7 @@ export async function answerRequestReply(
     beside: headersBeside(post.rawHeaders) ?? {},
     replyType: answeredOtherwise,
     mark: (event: Event, token: string) =>
-      withAttribute(event, correlationAttribute, prefix + parts.seal.close(token, scope)),
+      amend(event, { [correlationAttribute]: prefix + parts.seal.close(token, scope) }),
   };
   const outcome = await request(parts, asked, { waitMs: timeoutMs, signal: departure(exchange) });
   write(exchange, outcome, undefined);
@@ -90,10 +91,4 @@ function routeOf(route: TriggerRoute | undefined, scope: string): Route {
     found: scope.slice(0, 200),
     fix: "List them with `weft get requestreplies`",
   });
-}
-
-function withAttribute(event: Event, name: string, value: string): Event {
-  const attributes: Record<string, string> = Object.assign(Object.create(null), event.attributes);
-  attributes[name] = value;
-  return { attributes: attributes as unknown as Attributes, data: event.data };
 }

@@ -3,8 +3,7 @@
  * inbox the token names, in whatever process that is. Settling a delivery again does the same again.
  */
 import type { JetStreamManager } from "@nats-io/jetstream";
-import type { MsgHdrs, NatsConnection } from "@nats-io/nats-core";
-import { MsgHdrsImpl } from "@nats-io/nats-core/internal";
+import type { NatsConnection } from "@nats-io/nats-core";
 import type { Event } from "../event/event.ts";
 import { removeHops } from "../event/hops.ts";
 import { outboxOf } from "../stream/outbox.ts";
@@ -70,10 +69,6 @@ export class Responder {
   }
 
   #send(token: string, payload: Uint8Array, headers: Readonly<Record<string, string>>): void {
-    outboxOf(this.#parts.nc).send(inboxOf(token), payload, { headers: toHdrs(headers) });
+    outboxOf(this.#parts.nc).send(inboxOf(token), payload, { headers });
   }
-}
-
-function toHdrs(headers: Readonly<Record<string, string>>): MsgHdrs {
-  return MsgHdrsImpl.fromRecord(headers as unknown as Record<string, string[]>);
 }

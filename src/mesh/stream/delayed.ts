@@ -7,11 +7,12 @@
  * Y2  the message id travels along, so that the event stream refuses what has entered already.
  */
 import { AckPolicy, DeliverPolicy, type JetStreamManager } from "@nats-io/jetstream";
-import { createInbox, type Msg, nanos } from "@nats-io/nats-core";
+import { createInbox, nanos } from "@nats-io/nats-core";
 import { rfc3339 } from "../clock.ts";
 import { MeshError } from "../errors.ts";
 import type { OutgoingMessage } from "./publish.ts";
-import { decodeStored } from "./stored-event.ts";
+import type { Delivery } from "./puller.ts";
+import { decodeStored, headersBeside } from "./stored-event.ts";
 import { ignoring, isApiError } from "./stream.ts";
 import {
   type BrokerKey,
@@ -57,22 +58,16 @@ export function waitingMessage(
   };
 }
 
+/** A waiting event whose moment has come, as the delayed stream delivers it. */
+export type DueMessage = Pick<Delivery, "headers" | "data" | "sequence">;
+
 /** What a due message becomes in the event stream. Y2. */
-export function dueMessage(
-  broker: BrokerKey,
-  message: Pick<Msg, "headers" | "data">,
-  sequence: number,
-): OutgoingMessage {
-  const headers: Record<string, string> = {};
-  for (const [name, values] of message.headers ?? []) {
-    if (!serverHeader.test(name) && name !== messageIdHeader) headers[name] = values[0] ?? "";
-  }
-  headers["Nats-Msg-Id"] = message.headers?.get(messageIdHeader) || movedMessageId(sequence);
-  return {
-    subject: eventSubject(eventSubjectPrefix(broker), typeOf(message)),
-    headers,
-    payload: message.data,
+export function dueMessage(broker: BrokerKey, due: DueMessage): OutgoingMessage {
+  const headers: Record<string, string> = {
+    ...headersBeside(due.headers, (name) => !serverHeader.test(name) && name !== messageIdHeader),
+    "Nats-Msg-Id": due.headers.get(messageIdHeader) || movedMessageId(due.sequence),
   };
+  return { subject: eventSubject(eventSubjectPrefix(broker), typeOf(due)), headers, payload: due.data };
 }
 
 /** The consumer all movers of the broker share. Idempotent. */
@@ -109,7 +104,7 @@ export function dueAtOf(headers: { get(name: string): string } | undefined): str
   return /^@at (.+)$/.exec(headers?.get("Nats-Schedule") ?? "")?.[1];
 }
 
-function typeOf(message: Pick<Msg, "headers" | "data">): string {
+function typeOf(message: DueMessage): string {
   try {
     return decodeStored(message).attributes.type;
   } catch (error) {

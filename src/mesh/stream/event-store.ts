@@ -5,14 +5,13 @@
  *
  * An event that names a later moment waits in the broker's delayed stream (delayed.ts) and enters then.
  */
-import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/nats-core";
-import { MsgHdrsImpl } from "@nats-io/nats-core/internal";
+import { createInbox, type NatsConnection } from "@nats-io/nats-core";
 import type { Clock } from "../clock.ts";
-import { MeshError } from "../errors.ts";
 import { dueMsOf, statesDelay } from "../event/delay.ts";
 import type { Event } from "../event/event.ts";
 import type { BrokerRoute } from "../routes/route.ts";
-import { dueMessage, placeTaken, waitingMessage } from "./delayed.ts";
+import { type DueMessage, dueMessage, placeTaken, waitingMessage } from "./delayed.ts";
+import { type Outbox, outboxOf } from "./outbox.ts";
 import {
   type HeaderRecord,
   type OutgoingMessage,
@@ -23,7 +22,7 @@ import {
 import { encodeStored } from "./stored-event.ts";
 import { type BrokerKey, eventMessageId, eventSubject, eventSubjectPrefix } from "./subjects.ts";
 
-const batchAckTimeoutMs = 10_000;
+const batchAckWaitMs = 10_000;
 
 /** The broker an event enters; `dedupeMs` 0 means that nothing is a duplicate there. */
 export type EventBroker = BrokerKey & Pick<BrokerRoute, "dedupeMs">;
@@ -44,12 +43,12 @@ export interface Stored extends PubAck {
 
 export class EventStore {
   readonly #publisher: Publisher;
-  readonly #nc: NatsConnection;
+  readonly #outbox: Outbox;
   readonly #clock: Clock;
 
   constructor({ publisher, nc, clock }: { publisher: Publisher; nc: NatsConnection; clock: Clock }) {
     this.#publisher = publisher;
-    this.#nc = nc;
+    this.#outbox = outboxOf(nc);
     this.#clock = clock;
   }
 
@@ -89,9 +88,9 @@ export class EventStore {
     return entering;
   }
 
-  /** A delayed event enters its broker's stream; doing it twice repeats nothing. `message` is the due one. */
-  enter(broker: EventBroker, message: Pick<Msg, "headers" | "data">, sequence: number): Promise<PubAck> {
-    return this.#publish(dueMessage(broker, message, sequence));
+  /** A delayed event enters its broker's stream; doing it twice repeats nothing. */
+  enter(broker: EventBroker, due: DueMessage): Promise<PubAck> {
+    return this.#publish(dueMessage(broker, due));
   }
 
   async #storeForItsMoment(broker: EventBroker, event: Event, options: StoreOptions): Promise<Stored> {
@@ -126,34 +125,30 @@ export class EventStore {
 
   async #commit(messages: readonly OutgoingMessage[]): Promise<"stored" | "duplicate"> {
     const batchId = createInbox().slice(-22);
+    const last = messages.length - 1;
     for (const [index, { subject, payload, headers: own }] of messages.entries()) {
       const headers: Record<string, string> = {
         ...own,
         "Nats-Batch-Id": batchId,
         "Nats-Batch-Sequence": `${index + 1}`,
       };
-      if (index < messages.length - 1) {
-        this.#nc.publish(subject, payload, { headers: toHdrs(headers) });
+      if (index < last) {
+        this.#outbox.send(subject, payload, { headers });
         continue;
       }
       headers["Nats-Batch-Commit"] = "1";
-      return readCommit(
-        await this.#nc.request(subject, payload, { headers: toHdrs(headers), timeout: batchAckTimeoutMs }),
-      );
+      try {
+        await this.#publisher.publish(subject, payload, headers, batchAckWaitMs);
+      } catch (error) {
+        if (duplicateInBatch.includes(serverErrorCode(error) ?? 0)) return "duplicate";
+        throw error;
+      }
     }
     return "stored";
   }
 }
 
 const duplicateInBatch = [10201, placeTaken];
-
-function readCommit(msg: { json<T>(): T; data: Uint8Array }): "stored" | "duplicate" {
-  const answer =
-    msg.data.length === 0 ? {} : msg.json<{ error?: { err_code?: number; description?: string } }>();
-  if (answer.error === undefined && msg.data.length > 0) return "stored";
-  if (duplicateInBatch.includes(answer.error?.err_code ?? 0)) return "duplicate";
-  throw new MeshError("STORAGE_UNAVAILABLE", { found: answer.error?.description ?? "no acknowledgement" });
-}
 
 function encode(broker: EventBroker, event: Event, options: StoreOptions): OutgoingMessage {
   const { headers, payload } = encodeStored(event);
@@ -186,8 +181,4 @@ function distinct(events: readonly Event[]): Event[] {
     if (!byId.has(id)) byId.set(id, event);
   }
   return [...byId.values()];
-}
-
-function toHdrs(headers: HeaderRecord): MsgHdrs {
-  return MsgHdrsImpl.fromRecord(headers as unknown as Record<string, string[]>);
 }

@@ -8,11 +8,12 @@
  * P4  nothing thrown here reaches the NATS reader.
  */
 import { createInbox, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
-import { MsgHdrsImpl } from "@nats-io/nats-core/internal";
 import type { Clock, Timer } from "../clock.ts";
 import { MeshError } from "../errors.ts";
 import type { Closeable } from "../lifecycle.ts";
-import { type Outbox, outboxOf } from "./outbox.ts";
+import { type HeaderRecord, type Outbox, outboxOf } from "./outbox.ts";
+
+export type { HeaderRecord };
 
 export interface PubAck {
   readonly stream: string;
@@ -20,12 +21,6 @@ export interface PubAck {
   /** The message id was seen within the window; `sequence` is the first copy's. */
   readonly duplicate: boolean;
 }
-
-/**
- * Header name to value; the caller guarantees that neither holds CR, LF or illegal characters: `fromRecord`
- * checks nothing (and takes plain strings, whatever its type says), which is what makes it cheap.
- */
-export type HeaderRecord = Readonly<Record<string, string>>;
 
 /** A message to be published. */
 export interface OutgoingMessage {
@@ -36,7 +31,7 @@ export interface OutgoingMessage {
 
 const unackedMax = 8192;
 const unackedBytesMax = 64 * 1024 * 1024;
-const ackTimeoutMs = 5000;
+const ackWaitMsDefault = 5000;
 const sweepMs = 250;
 const headerOverheadBytes = 512;
 
@@ -44,6 +39,7 @@ interface Waiting {
   readonly resolve: (ack: PubAck) => void;
   readonly reject: (error: MeshError) => void;
   readonly bytes: number;
+  readonly ackWaitMs: number;
   readonly deadline: number;
 }
 
@@ -85,7 +81,12 @@ export class Publisher implements Closeable {
    * Stores one message. Rejects with OVERLOADED (P2), STORAGE_UNAVAILABLE (P1, P3, no stream, timeout, full
    * stream) or EVENT_TOO_LARGE.
    */
-  publish(subject: string, payload: Uint8Array, headers: HeaderRecord): Promise<PubAck> {
+  publish(
+    subject: string,
+    payload: Uint8Array,
+    headers: HeaderRecord,
+    ackWaitMs = ackWaitMsDefault,
+  ): Promise<PubAck> {
     return new Promise((resolve, reject) => {
       if (!this.#connected) return reject(unavailable("NATS is not connected"));
       const bytes = payload.length + headerOverheadBytes;
@@ -95,18 +96,15 @@ export class Publisher implements Closeable {
         );
       }
       const token = (this.#next++).toString(36);
-      const waiting = { resolve, reject, bytes, deadline: this.#clock.monotonic() + ackTimeoutMs };
+      const waiting = { resolve, reject, bytes, ackWaitMs, deadline: this.#clock.monotonic() + ackWaitMs };
       this.#bytes += bytes;
       this.#waiting.set(token, waiting);
-      const options = {
-        reply: this.#inbox + token,
-        headers: MsgHdrsImpl.fromRecord(headers as unknown as Record<string, string[]>),
-      };
-      this.#outbox.send(subject, payload, options, (cause) => {
+      const onRefused = (cause: Error) => {
         if (this.#waiting.get(token) !== waiting) return;
         this.#forget(token, waiting);
         reject(refusedByClient(cause));
-      });
+      };
+      this.#outbox.send(subject, payload, { reply: this.#inbox + token, headers, onRefused });
     });
   }
 
@@ -129,10 +127,9 @@ export class Publisher implements Closeable {
   #sweep(): void {
     const now = this.#clock.monotonic();
     for (const [token, waiting] of this.#waiting) {
-      // Insertion order is deadline order: the first that is not due ends the sweep.
-      if (waiting.deadline > now) break;
+      if (waiting.deadline > now) continue;
       this.#forget(token, waiting);
-      waiting.reject(unavailable(`no acknowledgement within ${ackTimeoutMs} ms`));
+      waiting.reject(unavailable(`no acknowledgement within ${waiting.ackWaitMs} ms`));
     }
   }
 
@@ -200,11 +197,9 @@ export function isOutage(failure: unknown): boolean {
   return failure.code === "STORAGE_UNAVAILABLE" && serverErrorCode(failure) === undefined;
 }
 
-function refusedByClient(cause: unknown): MeshError {
-  const text = cause instanceof Error ? cause.message : String(cause);
-  return text.includes("max_payload") || text.includes("payload max")
-    ? new MeshError("EVENT_TOO_LARGE", { found: text, cause })
-    : new MeshError("STORAGE_UNAVAILABLE", { found: text, cause });
+function refusedByClient(cause: Error): MeshError {
+  const code = cause.message.includes("max_payload") ? "EVENT_TOO_LARGE" : "STORAGE_UNAVAILABLE";
+  return new MeshError(code, { found: cause.message, cause });
 }
 
 function unavailable(found: string): MeshError {

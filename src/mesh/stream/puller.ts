@@ -11,12 +11,17 @@
 import { createInbox, type Msg, type NatsConnection, nanos, type Subscription } from "@nats-io/nats-core";
 import type { Clock, Timer } from "../clock.ts";
 import type { Closeable } from "../lifecycle.ts";
+import type { HeaderBlock } from "../nats/header-block.ts";
+import { headerBlockOf } from "../nats/raw.ts";
 import { type Outbox, outboxOf } from "./outbox.ts";
 import { pullSubject } from "./subjects.ts";
 
 /** One delivery of a stored message to this consumer. */
 export interface Delivery {
-  readonly msg: Msg;
+  /** Where it is settled. */
+  readonly replySubject: string;
+  readonly headers: HeaderBlock;
+  readonly data: Uint8Array;
   /** Position in the stream. */
   readonly sequence: number;
   /** 1 for the first delivery; attempts that were never made count here too, so never use it as an attempt number. */
@@ -117,7 +122,7 @@ export class Puller implements Closeable {
   }
 
   #ask(batch: number): void {
-    const { nc, clock } = this.#options;
+    const { clock } = this.#options;
     const now = clock.monotonic();
     if (this.#asked === 0) this.#lastHeardMs = now;
     this.#waitingSinceMs ??= now;
@@ -125,18 +130,14 @@ export class Puller implements Closeable {
     const period = Math.floor(now / monitorMs);
     this.#askedIn.set(period, (this.#askedIn.get(period) ?? 0) + batch);
     const request = { batch, expires: nanos(expiresMs), idle_heartbeat: nanos(heartbeatMs) };
-    try {
-      nc.publish(this.#subject, JSON.stringify(request), { reply: `${this.#inbox}.${this.#pulls++}` });
-    } catch {
-      // The connection is closing; whoever owns it closes this puller too.
-      this.#asked -= batch;
-    }
+    // On a closed connection nothing is asked; whoever closed it closes this puller too.
+    this.#outbox.send(this.#subject, JSON.stringify(request), { reply: `${this.#inbox}.${this.#pulls++}` });
   }
 
   #onMessage(msg: Msg): void {
     if (this.#closed) return;
     this.#lastHeardMs = this.#options.clock.monotonic();
-    const delivery = msg.reply?.startsWith("$JS.ACK.") ? parseDelivery(msg, this.#outbox) : undefined;
+    const delivery = parseDelivery(msg, this.#outbox);
     if (delivery === undefined) {
       this.#onStatus(msg);
       return;
@@ -212,12 +213,19 @@ export class Puller implements Closeable {
 
 /** `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>`, or with two more tokens before the stream. */
 function parseDelivery(msg: Msg, outbox: Outbox): Delivery | undefined {
-  const tokens = (msg.reply ?? "").split(".");
+  const replySubject = msg.reply ?? "";
+  if (!replySubject.startsWith("$JS.ACK.")) return undefined;
+  const tokens = replySubject.split(".");
   const at = tokens.length >= 11 ? 6 : 4;
   const deliveryCount = Number(tokens[at]);
   const sequence = Number(tokens[at + 1]);
   const storedMs = Math.floor(Number(tokens[at + 3]) / 1e6);
   const pending = Number(tokens[at + 4]);
   if (!Number.isSafeInteger(deliveryCount) || !Number.isSafeInteger(sequence)) return undefined;
-  return { msg, sequence, deliveryCount, storedMs, pending, outbox };
+  return {
+    replySubject,
+    headers: headerBlockOf(msg),
+    data: msg.data,
+    ...{ sequence, deliveryCount, storedMs, pending, outbox },
+  };
 }

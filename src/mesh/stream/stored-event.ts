@@ -2,14 +2,16 @@
  * How an event looks in a stream: NATS binary mode, or structured when its attributes are so large that they
  * would crowd out the headers JetStream and weft add (a header block ends at 64 KiB).
  */
-import type { Msg } from "@nats-io/nats-core";
+import type { MsgHdrs } from "@nats-io/nats-core";
 import type { Event } from "../event/event.ts";
 import { encodeJson } from "../event/json.ts";
-import { decodeNats, natsHeaderPairs } from "../event/nats.ts";
+import { decodeRawNats, natsHeaderPairs, rawHeadersOf } from "../event/nats.ts";
+import { HeaderBlock } from "../nats/header-block.ts";
 import type { HeaderRecord } from "./publish.ts";
 
 const attributesInHeadersMax = 32 * 1024;
 const nothing = new Uint8Array(0);
+const noHeaders: HeaderRecord = {};
 
 export function encodeStored(event: Event): { headers: Record<string, string>; payload: Uint8Array } {
   const headers: Record<string, string> = {};
@@ -22,19 +24,36 @@ export function encodeStored(event: Event): { headers: Record<string, string>; p
   return { headers: { "content-type": "application/cloudevents+json" }, payload: encodeJson(event) };
 }
 
+/** Headers of a stored message: read by us off a subscription, or by nats.js out of a stream. */
+export type StoredHeaders = HeaderBlock | MsgHdrs;
+
+export interface StoredMessage {
+  readonly headers?: StoredHeaders | undefined;
+  readonly data: Uint8Array;
+}
+
 /** Throws EVENT_INVALID when the message is no valid event (a NATS client published it straight). */
-export function decodeStored(message: Pick<Msg, "headers" | "data">): Event {
-  return decodeNats(message.headers ?? [], message.data);
+export function decodeStored(message: StoredMessage): Event {
+  return decodeRawNats(rawOf(message.headers), message.data);
 }
 
 /** The headers that travelled beside the event, by the predicate of who passes them on. */
 export function headersBeside(
-  message: Pick<Msg, "headers">,
+  headers: StoredHeaders | undefined,
   isPassedOn: (name: string) => boolean,
 ): HeaderRecord {
-  const beside: Record<string, string> = {};
-  for (const [name, values] of message.headers ?? []) {
-    if (isPassedOn(name) && values[0] !== undefined) beside[name] = values[0];
+  let beside: Record<string, string> | undefined;
+  const raw = rawOf(headers);
+  for (let at = 0; at < raw.length; at += 2) {
+    const name = raw[at] ?? "";
+    if (!isPassedOn(name)) continue;
+    beside ??= {};
+    beside[name] ??= raw[at + 1] ?? "";
   }
-  return beside;
+  return beside ?? noHeaders;
+}
+
+function rawOf(headers: StoredHeaders | undefined): readonly string[] {
+  if (headers instanceof HeaderBlock) return headers.raw;
+  return headers === undefined ? [] : rawHeadersOf(headers);
 }

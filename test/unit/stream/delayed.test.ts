@@ -1,15 +1,14 @@
-import { headers as makeHeaders } from "@nats-io/nats-core";
 import { expect, test } from "vitest";
+import { HeaderBlock } from "../../../src/mesh/nats/header-block.ts";
 import { dueMessage, waitingMessage } from "../../../src/mesh/stream/delayed.ts";
 
 const broker = { namespace: "shop", name: "orders" };
 const payload = Buffer.from("{}");
 const event = { "ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "order.placed" };
 
-function headersOf(record: Readonly<Record<string, string>>) {
-  const headers = makeHeaders();
-  for (const [name, value] of Object.entries(record)) headers.set(name, value);
-  return headers;
+function headersOf(record: Readonly<Record<string, string>>): HeaderBlock {
+  const lines = Object.entries(record).map(([name, value]) => `${name}: ${value}\r\n`);
+  return new HeaderBlock(`NATS/1.0\r\n${lines.join("")}\r\n`);
 }
 
 test("waitingMessage gives an event a place of its own that a duplicate finds taken", () => {
@@ -44,7 +43,7 @@ test("dueMessage is the event as it would have been stored at once", () => {
     "Nats-Batch-Id": "left over",
     "Nats-Batch-Commit": "1",
   });
-  expect(dueMessage(broker, { headers: fired, data: payload }, 9)).toEqual({
+  expect(dueMessage(broker, { headers: fired, data: payload, sequence: 9 })).toEqual({
     subject: "weft.ev.shop.orders.order.placed",
     headers: { ...event, "x-request-id": "r", "Nats-Msg-Id": "e:/s 1" },
     payload,
@@ -52,13 +51,13 @@ test("dueMessage is the event as it would have been stored at once", () => {
 });
 
 test("dueMessage without a message id is told from others by its sequence", () => {
-  expect(dueMessage(broker, { headers: headersOf(event), data: payload }, 9).headers["Nats-Msg-Id"]).toBe(
-    "at:9",
-  );
+  const message = dueMessage(broker, { headers: headersOf(event), data: payload, sequence: 9 });
+  expect(message.headers["Nats-Msg-Id"]).toBe("at:9");
 });
 
 test("dueMessage of something unreadable goes on under a type of its own", () => {
-  const message = dueMessage(broker, { headers: headersOf({ "ce-id": "1" }), data: Buffer.from("?") }, 9);
+  const unreadable = { headers: headersOf({ "ce-id": "1" }), data: Buffer.from("?"), sequence: 9 };
+  const message = dueMessage(broker, unreadable);
   expect(message.subject).toBe("weft.ev.shop.orders.dev.weft.event.invalid");
   expect(message.payload).toEqual(Buffer.from("?"));
 });
