@@ -232,11 +232,11 @@ class Connection {
       socket.end();
       return;
     }
-    if (this.#isPaused && this.#bytes <= waitingBytesMax) {
+    if (this.#bytes > 0) this.#read();
+    if (this.#isPaused && !(this.#isBusy && this.#bytes > waitingBytesMax)) {
       this.#isPaused = false;
       socket.resume();
     }
-    if (this.#bytes > 0) this.#read();
   }
 
   /** P2. */
