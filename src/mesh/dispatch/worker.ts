@@ -26,7 +26,7 @@ import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
 import type { RouteTable } from "../routes/table.ts";
 import type { Leases } from "../stream/lease.ts";
 import { type HeaderRecord, isOutage } from "../stream/publish.ts";
-import { type Delivery, Puller } from "../stream/puller.ts";
+import { type Delivery, Puller, seldom } from "../stream/puller.ts";
 import { decodeStored, headersBeside } from "../stream/stored-event.ts";
 import { consumerName, eventStream, redriveStream } from "../stream/subjects.ts";
 import type { BudgetHolder, ByteBudget } from "./byte-budget.ts";
@@ -125,9 +125,9 @@ export class Worker implements BudgetHolder {
     return this.#inFlight.size - this.#waitingForCapacity;
   }
 
-  /** How long the server has owed this worker an answer to a pull. */
+  /** How long the server has owed this worker an answer to a pull of events. */
   get pullSilentMs(): number {
-    return Math.max(this.#events?.silentMs ?? 0, this.#redrives.silentMs);
+    return this.#events?.silentMs ?? 0;
   }
 
   /** The trigger or its broker changed; what is in flight finishes under the old route. */
@@ -218,7 +218,7 @@ export class Worker implements BudgetHolder {
       onDelivery: (delivery) => this.#onDelivery(delivery, origin),
       onTrouble: (description) =>
         log.debug({ stage: "stream", trigger: this.#route.name, stream, description }, "pull interrupted"),
-      ...(origin === "e" ? { onRenewed: () => this.#line?.suspect() } : {}),
+      ...(origin === "e" ? { onRenewed: () => this.#line?.suspect() } : { pace: seldom }),
     });
   }
 

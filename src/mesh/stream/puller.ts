@@ -34,9 +34,17 @@ export interface Delivery {
   readonly pending: number;
 }
 
-const expiresMs = 30_000;
-const heartbeatMs = 5_000;
-const silenceMaxMs = 2 * heartbeatMs + 1_000;
+/** How long a pull lives, and how often the server says that it does: what notices loss soon costs more at rest. */
+export interface Pace {
+  readonly expiresMs: number;
+  readonly heartbeatMs: number;
+}
+
+/** For what is always under way. */
+const busy: Pace = { expiresMs: 30_000, heartbeatMs: 5_000 };
+/** For what hardly ever comes. */
+export const seldom: Pace = { expiresMs: 120_000, heartbeatMs: 30_000 };
+const silenceGraceMs = 1_000;
 const retryMs = 250;
 const monitorMs = 1000;
 /** How late the end of a pull that expired may be heard. */
@@ -49,6 +57,7 @@ export interface PullerOptions {
   readonly clock: Clock;
   readonly stream: string;
   readonly consumer: string;
+  readonly pace?: Pace;
   /** How many more deliveries the owner can take now, besides those already asked for. */
   readonly wants: (asked: number) => number;
   /** Must not throw. */
@@ -62,6 +71,7 @@ export interface PullerOptions {
 export class Puller implements Closeable {
   readonly #options: PullerOptions;
   readonly #outbox: Outbox;
+  readonly #pace: Pace;
   readonly #subject: string;
   readonly #monitor: Timer;
   #inbox = "";
@@ -79,6 +89,7 @@ export class Puller implements Closeable {
   constructor(options: PullerOptions) {
     this.#options = options;
     this.#outbox = outboxOf(options.nc);
+    this.#pace = options.pace ?? busy;
     this.#subject = pullSubject(options.stream, options.consumer);
     this.#lastHeardMs = options.clock.monotonic();
     this.#monitor = options.clock.every(monitorMs, () => this.#monitorPulls());
@@ -129,6 +140,7 @@ export class Puller implements Closeable {
     this.#asked += batch;
     const period = Math.floor(now / monitorMs);
     this.#askedIn.set(period, (this.#askedIn.get(period) ?? 0) + batch);
+    const { expiresMs, heartbeatMs } = this.#pace;
     const request = { batch, expires: nanos(expiresMs), idle_heartbeat: nanos(heartbeatMs) };
     // On a closed connection nothing is asked; whoever closed it closes this puller too.
     this.#outbox.send(this.#subject, JSON.stringify(request), { reply: `${this.#inbox}.${this.#pulls++}` });
@@ -183,7 +195,8 @@ export class Puller implements Closeable {
   /** L2. */
   #monitorPulls(): void {
     const now = this.#options.clock.monotonic();
-    if (this.#asked > 0 && now - this.#lastHeardMs >= silenceMaxMs) {
+    const { expiresMs, heartbeatMs } = this.#pace;
+    if (this.#asked > 0 && now - this.#lastHeardMs >= 2 * heartbeatMs + silenceGraceMs) {
       this.restart();
       return;
     }
