@@ -112,10 +112,11 @@ export class Caller {
     }
   }
 
-  async #post(uri: string, call: Call, extra: HeaderRecord): Promise<SendResult> {
+  #post(uri: string, call: Call, extra: HeaderRecord): Promise<SendResult> {
     const url = parseHttpUrl(uri);
     if (url === undefined) {
-      return { kind: "failed", error: "UnsupportedUrl", message: `${uri} is no http or https URL`, ms: 0 };
+      const message = `${uri} is no http or https URL`;
+      return Promise.resolve({ kind: "failed", error: "UnsupportedUrl", message, ms: 0 });
     }
     const { event, policy, signal } = call;
     const structured = needsStructured(event, policy.format);

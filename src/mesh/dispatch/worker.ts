@@ -309,17 +309,7 @@ export class Worker implements BudgetHolder {
   #start(delivery: Delivery, origin: Origin): void {
     const key = placeOf(delivery, origin);
     this.#inFlight.set(key, delivery);
-    const handled = this.#handle(delivery, origin, key).catch((error: unknown) => {
-      const { log, settler } = this.#parts;
-      const fields = { stage: "dispatch", trigger: this.#route.name, error };
-      if (isOutage(error)) {
-        log.warn(fields, "the storage is out of reach; a delivery is given back");
-        return settler.giveBack(delivery, outageRetryMs);
-      }
-      log.error(fields, "a delivery failed in our own code");
-      return settler.giveBack(delivery, faultRetryMs);
-    });
-    void handled.then((settled) => {
+    void this.#handle(delivery, origin, key).then((settled) => {
       this.#inFlight.delete(key);
       if (origin === "e") this.#line?.left(delivery, settled);
       this.#letGo(delivery);
@@ -338,12 +328,29 @@ export class Worker implements BudgetHolder {
     if (this.#inHand.delete(delivery)) this.#parts.budget.give(this, bytesOf(delivery));
   }
 
+  /** Never rejects. */
   async #handle(delivery: Delivery, origin: Origin, key: string): Promise<Settled> {
-    const parcel = await this.#open(delivery, origin, key);
-    const settled = await this.#process(parcel);
-    if (settled.kind === "acked") this.#histories.forget(key);
-    else this.#histories.remember(key, parcel.history, delivery.deliveryCount);
-    return settled;
+    try {
+      const opened = this.#open(delivery, origin);
+      const history = opened.history ?? (await this.#recall(delivery, origin, key));
+      const settled = await this.#process({ ...opened, history });
+      if (settled.kind === "acked") this.#histories.forget(key);
+      else this.#histories.remember(key, history, delivery.deliveryCount);
+      return settled;
+    } catch (error) {
+      return this.#failed(delivery, error);
+    }
+  }
+
+  #failed(delivery: Delivery, error: unknown): Settled {
+    const { log, settler } = this.#parts;
+    const fields = { stage: "dispatch", trigger: this.#route.name, error };
+    if (isOutage(error)) {
+      log.warn(fields, "the storage is out of reach; a delivery is given back");
+      return settler.giveBack(delivery, outageRetryMs);
+    }
+    log.error(fields, "a delivery failed in our own code");
+    return settler.giveBack(delivery, faultRetryMs);
   }
 
   async #process(parcel: Parcel): Promise<Settled> {
@@ -405,8 +412,11 @@ export class Worker implements BudgetHolder {
     };
   }
 
-  /** The delivery as a parcel; what is no event becomes a parcel that can only be buried. */
-  async #open(delivery: Delivery, origin: Origin, key: string): Promise<Parcel> {
+  /**
+   * The delivery as a parcel; what is no event becomes a parcel that can only be buried. Its history is undefined
+   * when it has to be recalled: a journal that does not answer says nothing about the event.
+   */
+  #open(delivery: Delivery, origin: Origin): Omit<Parcel, "history"> & { history: History | undefined } {
     const { isPassedOn, table } = this.#parts;
     const broker = this.#broker;
     const common = {
@@ -421,17 +431,16 @@ export class Worker implements BudgetHolder {
     };
     const decoded = decodeDelivery(delivery);
     if (decoded.kind === "event") {
-      // Out of the decoding's reach: a journal that does not answer says nothing about the event.
-      return { ...common, ...decoded, history: await this.#history(delivery, origin, key) };
+      const { event, hops } = decoded;
+      return { ...common, event, hops, history: delivery.deliveryCount === 1 ? freshHistory() : undefined };
     }
     const { code, message } = decoded.fault;
     const history = freshHistory();
     history.dead = { reason: "EventInvalid", why: { error: code, message, ms: 0 } };
-    return { ...common, event: surrogate(delivery, this.#broker), hops: undefined, history };
+    return { ...common, event: surrogate(delivery, broker), hops: undefined, history };
   }
 
-  async #history(delivery: Delivery, origin: Origin, key: string): Promise<History> {
-    if (delivery.deliveryCount === 1) return freshHistory();
+  #recall(delivery: Delivery, origin: Origin, key: string): Promise<History> {
     return this.#histories.recall(key, {
       deliveryCount: delivery.deliveryCount,
       readJournal: async () => {
