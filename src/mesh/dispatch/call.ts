@@ -97,15 +97,15 @@ export class Caller {
     const ms = () => Math.round(clock.monotonic() - startedMs);
     const broker = table.broker(`${target.namespace}/${target.name}`);
     if (broker === undefined) {
-      return { kind: "answered", status: 404, headers: {}, body: emptyAnswer, truncated: false, ms: ms() };
+      return { kind: "answered", status: 404, headers: [], body: emptyAnswer, truncated: false, ms: ms() };
     }
     const event = takeHop(inheritHops(call.event, call.hops), broker.hopsMax);
     if (event === undefined) {
-      return { kind: "answered", status: 400, headers: {}, body: emptyAnswer, truncated: false, ms: ms() };
+      return { kind: "answered", status: 400, headers: [], body: emptyAnswer, truncated: false, ms: ms() };
     }
     try {
       await store.store(broker, event, { messageId: call.messageId, now: true });
-      return { kind: "answered", status: 202, headers: {}, body: emptyAnswer, truncated: false, ms: ms() };
+      return { kind: "answered", status: 202, headers: [], body: emptyAnswer, truncated: false, ms: ms() };
     } catch (error) {
       if (isOutage(error)) return { kind: "unavailable", message: messageOf(error) };
       return { kind: "failed", error: "NotStored", message: messageOf(error), ms: ms() };

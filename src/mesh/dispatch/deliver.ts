@@ -11,7 +11,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { Event } from "../event/event.ts";
-import { decodeHttpResponse } from "../event/http.ts";
+import { decodeHttpResponse, responseHeader } from "../event/http.ts";
 import type { DeliveryPolicy } from "../routes/route.ts";
 import { classifyStatus, parseRetryAfter, retryDelayMs } from "./policy.ts";
 import type { SendResult } from "./send.ts";
@@ -93,7 +93,7 @@ function judgeAnswer(answer: Answer, circumstances: Circumstances): Verdict {
       return { kind: "dead", reason: "NotRetryable", why: httpFailure(answer) };
     case "retry": {
       const honoured = status === 429 || status === 503;
-      const header = honoured ? headerText(answer.headers["retry-after"]) : undefined;
+      const header = honoured ? responseHeader(answer.headers, "retry-after") : undefined;
       const why = { ...httpFailure(answer), ms };
       return afterFailure(why, circumstances, parseRetryAfter(header, circumstances.nowMs));
     }
@@ -130,10 +130,6 @@ function httpFailure({ status, body, ms }: Answer): Failure {
 
 function replyFailure({ status, body, ms }: Answer, message: string): Failure {
   return { error: "ReplyInvalid", message, status, body, ms };
-}
-
-function headerText(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value[0] : value;
 }
 
 /** Standard base64 of the beginning of an answer, at most `charsMax` characters (sheet knative-eventing §5.7). */

@@ -1,20 +1,25 @@
 /**
- * HOW events leave: one HTTP POST by undici's `dispatch`, answered as a value. Redirects are never followed,
- * nothing an event says is fetched, the deadline covers headers and body.
+ * HOW events leave: one HTTP POST, answered as a value: by our own HTTP/1.1 client, or over TLS by undici.
+ * Redirects are never followed, nothing an event says is fetched, nothing is sent twice. The deadline covers
+ * everything: waiting for a connection, connecting, headers and body.
  */
-import type { IncomingHttpHeaders } from "node:http";
-import { Agent, type Dispatcher } from "undici";
-import type { Clock } from "../clock.ts";
+import type { Clock, Timer } from "../clock.ts";
 import { messageOf } from "../errors.ts";
+import type { ResponseHeaders } from "../event/http.ts";
+import { Http1Client } from "../http1/client.ts";
+import type { Answer, Exchange } from "../http1/exchange.ts";
+import { Line, type Linked } from "../http1/line.ts";
 import type { Closeable } from "../lifecycle.ts";
+import { type HttpsAnswer, HttpsClient } from "./https.ts";
 
 export interface SendRequest {
+  /** `http:` or `https:`. */
   readonly url: URL;
-  /** Flat name, value, name, value. */
+  /** Flat name, value, name, value; bytes in strings (latin-1). */
   readonly headers: readonly string[];
   readonly body: Uint8Array | undefined;
   readonly timeoutMs: number;
-  /** Aborting ends the attempt with `aborted`. */
+  /** Aborting ends the attempt with `aborted`. Long-lived: shared by the attempts of one worker. */
   readonly signal: AbortSignal;
 }
 
@@ -22,7 +27,7 @@ export type SendResult =
   | {
       readonly kind: "answered";
       readonly status: number;
-      readonly headers: IncomingHttpHeaders;
+      readonly headers: ResponseHeaders;
       readonly body: Uint8Array;
       /** The answer was longer than `answerBytesMax`; the rest was dropped. */
       readonly truncated: boolean;
@@ -32,147 +37,102 @@ export type SendResult =
   /** We stopped it (shutdown): not an attempt. */
   | { readonly kind: "aborted"; readonly ms: number };
 
-const connectionsPerOriginMax = 1024;
-const connectTimeoutMs = 10_000;
-const keepAliveMs = 30_000;
-const empty = new Uint8Array(0);
+export interface SenderOptions {
+  readonly clock: Clock;
+  readonly answerBytesMax: number;
+  readonly connectionsPerOriginMax?: number;
+}
 
 export class Sender implements Closeable {
-  readonly #agent: Agent;
   readonly #clock: Clock;
-  readonly #answerBytesMax: number;
+  readonly #http: Http1Client;
+  readonly #https: HttpsClient;
+  /** By signal, so that each is listened to once and not by every attempt. */
+  readonly #running = new WeakMap<AbortSignal, Line<Attempt>>();
 
-  constructor({ clock, answerBytesMax }: { clock: Clock; answerBytesMax: number }) {
-    this.#clock = clock;
-    this.#answerBytesMax = answerBytesMax;
-    this.#agent = new Agent({
-      connections: connectionsPerOriginMax,
-      pipelining: 1,
-      connect: { timeout: connectTimeoutMs },
-      keepAliveTimeout: keepAliveMs,
-      // The attempt's own deadline rules, not undici's.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    });
+  constructor(options: SenderOptions) {
+    this.#clock = options.clock;
+    this.#http = new Http1Client(options);
+    this.#https = new HttpsClient(options);
   }
 
   send(request: SendRequest): Promise<SendResult> {
     return new Promise((resolve) => {
-      const attempt = new Attempt(this.#clock, this.#answerBytesMax, resolve);
-      attempt.start(this.#agent, request);
+      if (request.signal.aborted) {
+        resolve({ kind: "aborted", ms: 0 });
+        return;
+      }
+      const attempt = new Attempt(this.#clock, this.#runningUnder(request.signal), resolve);
+      attempt.start(request.url.protocol === "https:" ? this.#https : this.#http, request);
     });
   }
 
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    await Promise.all([this.#http.close(), this.#https.close()]);
+  }
+
+  #runningUnder(signal: AbortSignal): Line<Attempt> {
+    const known = this.#running.get(signal);
+    if (known !== undefined) return known;
+    const attempts = new Line<Attempt>();
+    this.#running.set(signal, attempts);
+    const abortAll = () => {
+      while (attempts.first !== undefined) attempts.first.abort();
+    };
+    signal.addEventListener("abort", abortAll, { once: true });
+    return attempts;
   }
 }
 
-class Attempt {
+/** Over once: an exchange tells once how it ended, and nothing after it was cancelled. */
+class Attempt implements Linked<Attempt> {
+  previous: Attempt | undefined;
+  next: Attempt | undefined;
   readonly #clock: Clock;
-  readonly #answerBytesMax: number;
-  readonly #resolve: (result: SendResult) => void;
   readonly #startedMs: number;
-  #controller: Dispatcher.DispatchController | undefined;
-  #status = 0;
-  #headers: IncomingHttpHeaders = {};
-  #chunks: Buffer[] = [];
-  #length = 0;
-  #truncated = false;
-  #settled = false;
-  #cleanup = () => {};
+  /** Where it stands while it runs. */
+  readonly #running: Line<Attempt>;
+  readonly #resolve: (result: SendResult) => void;
+  #deadline: Timer | undefined;
+  #exchange: Exchange | undefined;
 
-  constructor(clock: Clock, answerBytesMax: number, resolve: (result: SendResult) => void) {
+  constructor(clock: Clock, running: Line<Attempt>, resolve: (result: SendResult) => void) {
     this.#clock = clock;
-    this.#answerBytesMax = answerBytesMax;
-    this.#resolve = resolve;
     this.#startedMs = clock.monotonic();
+    this.#running = running;
+    this.#resolve = resolve;
   }
 
-  start(agent: Agent, { url, headers, body, timeoutMs, signal }: SendRequest): void {
-    if (signal.aborted) {
-      this.#settle({ kind: "aborted", ms: 0 });
-      return;
-    }
-    const deadline = this.#clock.after(timeoutMs, () =>
-      this.#stop({
-        kind: "failed",
-        error: "Timeout",
-        message: `no answer within ${timeoutMs} ms`,
-        ms: this.#ms(),
-      }),
-    );
-    const onAbort = () => this.#stop({ kind: "aborted", ms: this.#ms() });
-    signal.addEventListener("abort", onAbort, { once: true });
-    this.#cleanup = () => {
-      deadline.cancel();
-      signal.removeEventListener("abort", onAbort);
-    };
-    try {
-      agent.dispatch(
-        {
-          origin: url.origin,
-          path: url.pathname + url.search,
-          method: "POST",
-          headers: headers as string[],
-          body: body ?? empty,
-        },
-        {
-          onRequestStart: (controller) => {
-            this.#controller = controller;
-            if (this.#settled) controller.abort(new Error("the attempt is over"));
-          },
-          onResponseStart: (_controller, status, responseHeaders) => {
-            this.#status = status;
-            this.#headers = responseHeaders;
-          },
-          onResponseData: (_controller, chunk) => this.#onData(chunk),
-          onResponseEnd: () => this.#settle(this.#answer()),
-          onResponseError: (_controller, error) => this.#settle(this.#failure(error)),
-        },
-      );
-    } catch (error) {
-      this.#settle(this.#failure(error));
-    }
+  start(client: Http1Client | HttpsClient, request: SendRequest): void {
+    this.#running.push(this);
+    const { timeoutMs } = request;
+    this.#deadline = this.#clock.after(timeoutMs, () => {
+      this.#exchange?.cancel();
+      const message = `no answer within ${timeoutMs} ms`;
+      this.#settle({ kind: "failed", error: "Timeout", message, ms: this.#ms() });
+    });
+    this.#exchange = client.start(request, this);
   }
 
-  #onData(chunk: Buffer): void {
-    const room = this.#answerBytesMax - this.#length;
-    if (chunk.length > room) {
-      this.#truncated = true;
-      if (room > 0) this.#chunks.push(chunk.subarray(0, room));
-      this.#length = this.#answerBytesMax;
-      this.#stop(this.#answer());
-      return;
-    }
-    this.#chunks.push(chunk);
-    this.#length += chunk.length;
+  /** Leaves the line of those that run. */
+  abort(): void {
+    this.#exchange?.cancel();
+    this.#settle({ kind: "aborted", ms: this.#ms() });
   }
 
-  #answer(): SendResult {
-    return {
-      kind: "answered",
-      status: this.#status,
-      headers: this.#headers,
-      body: this.#chunks.length === 0 ? empty : Buffer.concat(this.#chunks),
-      truncated: this.#truncated,
-      ms: this.#ms(),
-    };
+  onAnswer({ status, headers, body, truncated }: Answer | HttpsAnswer): void {
+    this.#settle({ kind: "answered", status, headers, body, truncated, ms: this.#ms() });
   }
 
-  #failure(error: unknown): SendResult {
-    return { kind: "failed", error: errorCode(error), message: messageOf(error), ms: this.#ms() };
-  }
-
-  #stop(result: SendResult): void {
-    this.#settle(result);
-    this.#controller?.abort(new Error("the attempt is over"));
+  onFailure(error: Error): void {
+    const name = errorName(error);
+    if (name === undefined) this.#settle({ kind: "aborted", ms: this.#ms() });
+    else this.#settle({ kind: "failed", error: name, message: messageOf(error), ms: this.#ms() });
   }
 
   #settle(result: SendResult): void {
-    if (this.#settled) return;
-    this.#settled = true;
-    this.#cleanup();
+    this.#running.remove(this);
+    this.#deadline?.cancel();
     this.#resolve(result);
   }
 
@@ -181,18 +141,24 @@ class Attempt {
   }
 }
 
-const errorNames: Readonly<Record<string, string>> = {
+const errorNames: Readonly<Record<string, string | undefined>> = {
   ECONNREFUSED: "ConnectionRefused",
   ECONNRESET: "ConnectionReset",
   EPIPE: "ConnectionReset",
+  CONNECTION_LOST: "ConnectionReset",
   UND_ERR_SOCKET: "ConnectionReset",
   ENOTFOUND: "HostNotFound",
   EAI_AGAIN: "HostNotFound",
   ETIMEDOUT: "ConnectTimeout",
+  CONNECT_TIMEOUT: "ConnectTimeout",
   UND_ERR_CONNECT_TIMEOUT: "ConnectTimeout",
 };
 
-function errorCode(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return errorNames[code] ?? "ConnectionFailed";
+/** What a client says of what was under way when it was closed. */
+const closedCodes: ReadonlySet<string> = new Set(["CLIENT_CLOSED", "UND_ERR_DESTROYED", "UND_ERR_CLOSED"]);
+
+/** Undefined when the attempt did not fail but was stopped. */
+function errorName(error: Error): string | undefined {
+  const code = "code" in error ? String(error.code) : "";
+  return closedCodes.has(code) ? undefined : (errorNames[code] ?? "ConnectionFailed");
 }

@@ -33,7 +33,10 @@ export type DecodedResponse =
   | { readonly kind: "event"; readonly event: Event }
   | { readonly kind: "malformed"; readonly reason: string };
 
-/** Raw headers as `[name, value, …]`, or undici's record of them; both with bytes in strings (latin-1). */
+/**
+ * Raw headers as `[name, value, …]`, or a record of them with names in lower case, as undici has it; both with
+ * bytes in strings (latin-1).
+ */
 export type ResponseHeaders =
   | readonly string[]
   | Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -83,8 +86,21 @@ export function decodeHttpResponse(
   }
 }
 
+/** The first value of a header, or undefined. */
+export function responseHeader(headers: ResponseHeaders, lowerCaseName: string): string | undefined {
+  if (!isRawHeaders(headers)) {
+    const value = headers[lowerCaseName];
+    return typeof value === "object" ? value[0] : value;
+  }
+  for (let at = 0; at + 1 < headers.length; at += 2) {
+    const name = headers[at] ?? "";
+    if (name.length === lowerCaseName.length && name.toLowerCase() === lowerCaseName) return headers[at + 1];
+  }
+  return undefined;
+}
+
 /**
- * The headers of binary mode as `[name, value, …]`, for undici's dispatch; the body is `event.data`. Not for an
+ * The headers of binary mode as `[name, value, …]`; the body is `event.data`. Not for an
  * event that must be structured (see needsStructured).
  */
 export function encodeBinaryHeaders(event: Event): string[] {

@@ -7,6 +7,7 @@ import {
   type Verdict,
 } from "../../../src/mesh/dispatch/deliver.ts";
 import type { SendResult } from "../../../src/mesh/dispatch/send.ts";
+import type { ResponseHeaders } from "../../../src/mesh/event/http.ts";
 import type { DeliveryPolicy } from "../../../src/mesh/routes/route.ts";
 
 const policy: DeliveryPolicy = {
@@ -19,7 +20,7 @@ const policy: DeliveryPolicy = {
 };
 const circumstances = { policy, failedBefore: 0, nowMs: 0, random: 0 };
 
-function answered(status: number, body = "", headers: Record<string, string> = {}): SendResult {
+function answered(status: number, body = "", headers: ResponseHeaders = {}): SendResult {
   return { kind: "answered", status, headers, body: Buffer.from(body), truncated: false, ms: 5 };
 }
 
@@ -75,6 +76,7 @@ describe("judge", () => {
     ],
     ["404", answered(404), "retry Http404 after 100"],
     ["503 that asks to wait", answered(503, "", { "retry-after": "2" }), "retry Http503 after 2000"],
+    ["503 that asks to wait, raw", answered(503, "", ["Retry-After", "2"]), "retry Http503 after 2000"],
     ["429 that asks to wait", answered(429, "", { "retry-after": "2" }), "retry Http429 after 2000"],
     ["500 may not ask to wait", answered(500, "", { "retry-after": "2" }), "retry Http500 after 100"],
     ["400", answered(400), "dead NotRetryable Http400"],

@@ -8,6 +8,7 @@ import {
   encodeBinaryHeaders,
   encodeStructured,
   needsStructured,
+  responseHeader,
 } from "../../../src/mesh/event/http.ts";
 
 const nothing = new Uint8Array(0);
@@ -245,5 +246,16 @@ describe("decodeHttpResponse (sheet §2.5, replies)", () => {
   ])("says why %s is none", (_, headers, body) => {
     const decoded = decodeHttpResponse(headers, Buffer.from(body));
     expect(decoded.kind === "malformed" && decoded.reason).toMatch(/\w{4}/);
+  });
+});
+
+describe("responseHeader", () => {
+  test.each([
+    ["raw", ["A", "1", "Retry-After", "2", "retry-after", "3"]],
+    ["a record", { "retry-after": "2", a: "1" }],
+    ["a record of several values", { "retry-after": ["2", "3"] }],
+  ])("is the first value in headers that are %s", (_, headers) => {
+    expect(responseHeader(headers, "retry-after")).toBe("2");
+    expect(responseHeader(headers, "retry-afters")).toBeUndefined();
   });
 });
