@@ -40,6 +40,7 @@ export type SendResult =
 export interface SenderOptions {
   readonly clock: Clock;
   readonly answerBytesMax: number;
+  /** Over plain HTTP; 1024 when not given. */
   readonly connectionsPerOriginMax?: number;
 }
 

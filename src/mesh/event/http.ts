@@ -100,8 +100,8 @@ export function responseHeader(headers: ResponseHeaders, lowerCaseName: string):
 }
 
 /**
- * The headers of binary mode as `[name, value, …]`; the body is `event.data`. Not for an
- * event that must be structured (see needsStructured).
+ * The headers of binary mode as `[name, value, …]`; the body is `event.data`. Not for an event that must be
+ * structured (see needsStructured).
  */
 export function encodeBinaryHeaders(event: Event): string[] {
   const headers: string[] = [];

@@ -3,8 +3,8 @@
  *
  * O1  at most `connectionsMax` are open; posts beyond wait in a line, first come, first served.
  * O2  the connection used last is used next, so that the others can become too many and be closed.
- * O3  a post begins after the loop's poll phase: what idle connections had to say until then (closed, or bytes
- *     nobody asked for, which would be taken for the answer) has been heard before one of them is used.
+ * O3  a post begins right after the loop's poll phase: what idle connections had said by that poll (closed, or
+ *     bytes nobody asked for, which would be taken for the answer) has been heard before one of them is used.
  */
 import type { Timer } from "../clock.ts";
 import { Connection, type ConnectionOwner, type ConnectionParts, type Peer } from "./connection.ts";
@@ -18,7 +18,7 @@ export interface OriginParts extends ConnectionParts {
   readonly onEmpty: () => void;
 }
 
-const waitingMax = 65_536;
+export const waitingMax = 65_536;
 const idleMsMax = 30_000;
 /** A peer that closes after N seconds must not do so while a request is under way to it. */
 const keepAliveMarginMs = 2000;

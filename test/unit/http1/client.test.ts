@@ -1,11 +1,12 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import { type AddressInfo, createServer as createBareServer, Socket } from "node:net";
 import { networkInterfaces } from "node:os";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { FakeClock } from "../../../src/mesh/clock.ts";
 import { type ClientOptions, Http1Client } from "../../../src/mesh/http1/client.ts";
 import type { Answer, Exchange } from "../../../src/mesh/http1/exchange.ts";
+import { waitingMax } from "../../../src/mesh/http1/origin.ts";
 import { CloseStack } from "../../../src/mesh/lifecycle.ts";
 import { until } from "../../support/until.ts";
 import { answerText, startPeer as startBarePeer } from "./peer.ts";
@@ -54,6 +55,11 @@ function textOf({ body }: Answer): string {
   return Buffer.from(body).toString("latin1");
 }
 
+/** Whose method was called. */
+function sockets({ mock }: { mock: { contexts: readonly unknown[] } }): Socket[] {
+  return mock.contexts.filter((context) => context instanceof Socket);
+}
+
 async function gone(socket: Socket | undefined): Promise<void> {
   await until(() => socket?.closed, { what: "the connection is closed" });
 }
@@ -97,6 +103,43 @@ describe("Http1Client says and hears", () => {
     const answers = await Promise.all(ids.map((id) => post(client, url, { headers: ["id", id] })));
     expect(answers.map(textOf)).toEqual(ids);
     expect(sockets).toHaveLength(20);
+  });
+
+  test("a request the system takes only in part, unharmed by the next one", async () => {
+    // Reads nothing, but answers when told to.
+    const full = createBareServer({ pauseOnConnect: true });
+    full.listen(0, "127.0.0.1");
+    const connected = once(full, "connection") as Promise<[Socket]>;
+    await once(full, "listening");
+    own.defer("full", () => void full.close());
+    const other = await startPeer(({ socket }) => socket.write(answerText("")));
+    const writes = vi.spyOn(Socket.prototype, "write");
+    own.defer("spy", () => writes.mockRestore());
+
+    const { port } = full.address() as AddressInfo;
+    const client = startClient();
+    const fill = Buffer.alloc(20_000, "f");
+    const begin = () => post(client, new URL(`http://127.0.0.1:${port}/`), { body: fill });
+    let filling = begin();
+    const [peer] = await connected;
+    own.defer("peer", () => void peer.destroy());
+    const written = await until(() => sockets(writes).find(({ remotePort }) => remotePort === port));
+    while (written.writableLength === 0) {
+      peer.write(answerText(""));
+      await filling;
+      filling = begin();
+      await new Promise(setImmediate);
+    }
+
+    await post(client, other.url, { body: Buffer.alloc(20_000, "o") });
+    let received = "";
+    peer.on("data", (chunk) => {
+      received = (received + chunk.toString("latin1")).slice(-fill.length);
+    });
+    peer.resume();
+    await until(() => written.writableLength === 0 && received === fill.toString());
+    peer.write(answerText("unharmed"));
+    expect(textOf(await filling)).toBe("unharmed");
   });
 
   test("a server of node:http, which sends chunks and its Date", async () => {
@@ -225,6 +268,20 @@ describe("Http1Client uses a connection", () => {
     expect([sockets.length, requests.length]).toEqual([2, 2]);
   });
 
+  test("never again when such bytes, or its end, are there but not heard yet", async () => {
+    const { url, sockets } = await startPeer(({ socket }) => socket.write(answerText("mine")));
+    const client = startClient();
+    await post(client, url);
+    // In a callback of setImmediate, so that the loop polls before the post begins.
+    await new Promise(setImmediate);
+    sockets[0]?.write(answerText("not mine"));
+    expect(textOf(await post(client, url))).toBe("mine");
+    await new Promise(setImmediate);
+    sockets[1]?.resetAndDestroy();
+    expect(textOf(await post(client, url))).toBe("mine");
+    expect(sockets).toHaveLength(3);
+  });
+
   test.each([
     ["30 s, when the peer says nothing", "", 29_000, 2000],
     ["less than the peer says", "keep-alive: timeout=10\r\n", 7000, 2000],
@@ -349,6 +406,13 @@ describe("Http1Client fails an exchange", () => {
     });
     expect(sockets).toHaveLength(0);
   });
+});
+
+test("Http1Client refuses a post when too many wait", async () => {
+  const { url } = await startPeer(() => {});
+  const client = startClient();
+  for (let waiting = 0; waiting < waitingMax; waiting++) start(client, url);
+  expect(start(client, url).told).toEqual([expect.objectContaining({ code: "LINE_FULL" })]);
 });
 
 describe("Http1Client stops", () => {
