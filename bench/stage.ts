@@ -24,14 +24,18 @@ export interface Frame {
 const weftStages: readonly (readonly [RegExp, Stage])[] = [
   [/^(?:ingress\/|listen\.ts)/, "HTTP in"],
   [/^stream\/(?:publish|event-store|outbox|guard|guard-decision|subjects|delayed)\.ts/, "publish"],
-  [/^dispatch\/(?:send|call|deliver)\.ts/, "HTTP out"],
+  [/^dispatch\/(?:send|https|call|deliver)\.ts/, "HTTP out"],
+  [
+    /^http1\/(?:answer-head|answer-reader|client|connection|gathered-body|line|origin|pending-post|request-head)\.ts/,
+    "HTTP out",
+  ],
   [/^dispatch\/(?:settle|dead-letter|reply-event|mover)\.ts/, "settle"],
   [/^(?:stream|dispatch)\//, "consume"],
   [/^(?:filter|routes)\//, "filter"],
   [/^journal\//, "journal"],
 ];
 /** Reading and writing events and the smallest tools: they work for whoever calls them. */
-const tools = /^(?:event\/|(?:clock|duration|errors|lifecycle|log)\.ts)/;
+const tools = /^(?:event\/|http1\/fields\.ts|(?:clock|duration|errors|lifecycle|log)\.ts)/;
 const events = /^event\//;
 
 const libraryStages: readonly (readonly [RegExp, Stage])[] = [

@@ -20,6 +20,11 @@ test.each([
     stage: "HTTP out",
   },
   {
+    name: "the client, which reads answers where nothing of dispatch is on the stack",
+    stack: [weft("http1/fields.ts"), weft("http1/answer-head.ts"), library("node:net")],
+    stage: "HTTP out",
+  },
+  {
     name: "decode, when the ingress reads an event",
     stack: [weft("event/json.ts"), weft("ingress/accept.ts")],
     stage: "decode",
