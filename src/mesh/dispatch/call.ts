@@ -12,7 +12,7 @@ import type { RouteTable } from "../routes/table.ts";
 import type { EventStore } from "../stream/event-store.ts";
 import { type HeaderRecord, isOutage } from "../stream/publish.ts";
 import type { Capacity } from "./capacity.ts";
-import type { Sender, SendResult } from "./send.ts";
+import type { Sender, SendResult, Unsent } from "./send.ts";
 
 export interface Call {
   readonly event: Event;
@@ -33,7 +33,7 @@ export interface Call {
 /** A call save for what is called with. */
 export type CallContext = Omit<Call, "event" | "messageId">;
 
-export type CallResult = SendResult | { readonly kind: "unavailable"; readonly message: string };
+export type CallResult = SendResult | Unsent;
 
 export interface CallerParts {
   readonly sender: Sender;
@@ -112,7 +112,7 @@ export class Caller {
     }
   }
 
-  #post(uri: string, call: Call, extra: HeaderRecord): Promise<SendResult> {
+  #post(uri: string, call: Call, extra: HeaderRecord): Promise<CallResult> {
     const url = parseHttpUrl(uri);
     if (url === undefined) {
       const message = `${uri} is no http or https URL`;

@@ -37,6 +37,12 @@ export type SendResult =
   /** We stopped it (shutdown): not an attempt. */
   | { readonly kind: "aborted"; readonly ms: number };
 
+/** Nothing was sent, for want of room on our side: not an attempt either. */
+export interface Unsent {
+  readonly kind: "unavailable";
+  readonly message: string;
+}
+
 export interface SenderOptions {
   readonly clock: Clock;
   readonly answerBytesMax: number;
@@ -57,7 +63,7 @@ export class Sender implements Closeable {
     this.#https = new HttpsClient(options);
   }
 
-  send(request: SendRequest): Promise<SendResult> {
+  send(request: SendRequest): Promise<SendResult | Unsent> {
     return new Promise((resolve) => {
       if (request.signal.aborted) {
         resolve({ kind: "aborted", ms: 0 });
@@ -93,11 +99,11 @@ class Attempt implements Linked<Attempt> {
   readonly #startedMs: number;
   /** Where it stands while it runs. */
   readonly #running: Line<Attempt>;
-  readonly #resolve: (result: SendResult) => void;
+  readonly #resolve: (result: SendResult | Unsent) => void;
   #deadline: Timer | undefined;
   #exchange: Exchange | undefined;
 
-  constructor(clock: Clock, running: Line<Attempt>, resolve: (result: SendResult) => void) {
+  constructor(clock: Clock, running: Line<Attempt>, resolve: (result: SendResult | Unsent) => void) {
     this.#clock = clock;
     this.#startedMs = clock.monotonic();
     this.#running = running;
@@ -126,12 +132,20 @@ class Attempt implements Linked<Attempt> {
   }
 
   onFailure(error: Error): void {
-    const name = errorName(error);
-    if (name === undefined) this.#settle({ kind: "aborted", ms: this.#ms() });
-    else this.#settle({ kind: "failed", error: name, message: messageOf(error), ms: this.#ms() });
+    const code = "code" in error ? String(error.code) : "";
+    const message = messageOf(error);
+    if (code === "LINE_FULL") this.#settle({ kind: "unavailable", message });
+    else if (closedCodes.has(code)) this.#settle({ kind: "aborted", ms: this.#ms() });
+    else
+      this.#settle({
+        kind: "failed",
+        error: errorNames[code] ?? "ConnectionFailed",
+        message,
+        ms: this.#ms(),
+      });
   }
 
-  #settle(result: SendResult): void {
+  #settle(result: SendResult | Unsent): void {
     this.#running.remove(this);
     this.#deadline?.cancel();
     this.#resolve(result);
@@ -157,9 +171,3 @@ const errorNames: Readonly<Record<string, string | undefined>> = {
 
 /** What a client says of what was under way when it was closed. */
 const closedCodes: ReadonlySet<string> = new Set(["CLIENT_CLOSED", "UND_ERR_DESTROYED", "UND_ERR_CLOSED"]);
-
-/** Undefined when the attempt did not fail but was stopped. */
-function errorName(error: Error): string | undefined {
-  const code = "code" in error ? String(error.code) : "";
-  return closedCodes.has(code) ? undefined : (errorNames[code] ?? "ConnectionFailed");
-}

@@ -1,8 +1,9 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { FakeClock } from "../../../src/mesh/clock.ts";
-import { Sender, type SenderOptions, type SendResult } from "../../../src/mesh/dispatch/send.ts";
+import { FakeClock, systemClock } from "../../../src/mesh/clock.ts";
+import { Sender, type SenderOptions } from "../../../src/mesh/dispatch/send.ts";
+import { waitingMax } from "../../../src/mesh/http1/origin.ts";
 import { CloseStack } from "../../../src/mesh/lifecycle.ts";
 import { until } from "../../support/until.ts";
 import { answerText, startPeer as startBarePeer } from "../http1/peer.ts";
@@ -29,7 +30,7 @@ function send(
   sender: Sender,
   url: URL,
   { signal = new AbortController().signal, headers = [] as readonly string[] } = {},
-): Promise<SendResult> {
+): ReturnType<Sender["send"]> {
   return sender.send({ url, headers, body: Buffer.from("event"), timeoutMs, signal });
 }
 
@@ -194,4 +195,18 @@ describe("Sender aborts", () => {
     expect(await sent).toMatchObject({ kind: "aborted" });
     expect(await send(sender, url)).toMatchObject({ kind: "aborted" });
   });
+});
+
+test("Sender sends nothing, and counts no attempt, when too many wait for one host already", async () => {
+  const { url } = await startPeer(() => {});
+  const sender = startSender({ connectionsPerOriginMax: 1, clock: systemClock });
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const waiting = Array.from({ length: waitingMax }, () => send(sender, url, { signal }));
+  expect(await send(sender, url, { signal })).toEqual({
+    kind: "unavailable",
+    message: expect.stringContaining(`${waitingMax} wait`),
+  });
+  stopping.abort();
+  expect(new Set((await Promise.all(waiting)).map(({ kind }) => kind))).toEqual(new Set(["aborted"]));
 });
