@@ -39,8 +39,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   functions: ["control", "dispatch", "host"],
   // The functions folder, as the host and the control plane's Services follow it.
   "function-folder": ["host"],
+  // The data plane as a whole process has it; only what runs one imports it.
+  plane: ["config", "nats", "stream", "routes", "journal", "reply", "ingress", "dispatch"],
   mesh: [
-    ...["config", "listen", "event", "filter", "routes", "nats", "stream", "journal", "reply"],
+    ...["plane", "config", "listen", "event", "filter", "routes", "nats", "stream", "journal", "reply"],
     ...[
       "ingress",
       "dispatch",

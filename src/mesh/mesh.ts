@@ -12,7 +12,7 @@ import { mkdir, statfs } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
-import { type Clock, rfc3339 } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 import type { Config, Role } from "./config.ts";
 import { createConsole } from "./console/app.ts";
 import { type PeerReport, Peers } from "./console/peers.ts";
@@ -25,13 +25,9 @@ import { followFunctions } from "./control/function-follower.ts";
 import { FunctionServices } from "./control/function-services.ts";
 import { Leadership } from "./control/leadership.ts";
 import { type ManifestWatch, watchManifests } from "./control/watch.ts";
-import { ByteBudget } from "./dispatch/byte-budget.ts";
-import { Caller } from "./dispatch/call.ts";
-import { DeadLetters } from "./dispatch/dead-letter.ts";
-import { Dispatcher } from "./dispatch/dispatcher.ts";
+import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Mover } from "./dispatch/mover.ts";
-import { Sender } from "./dispatch/send.ts";
-import { Settler } from "./dispatch/settle.ts";
+import { wholeDispatch } from "./dispatch/portion.ts";
 import { MeshError, messageOf } from "./errors.ts";
 import { checkCesql } from "./filter/cesql/compile.ts";
 import { checkDataFilter } from "./filter/data-filter.ts";
@@ -43,36 +39,32 @@ import { type FunctionHost, startFunctionHost } from "./host/host.ts";
 import type { LogLine } from "./host/instance.ts";
 import { isPassedOn, noteUnmatched } from "./ingress/accept.ts";
 import { createIngress } from "./ingress/app.ts";
-import { Holders } from "./ingress/holders.ts";
 import { NatsRequests } from "./ingress/nats-requests.ts";
-import type { WaitBounds } from "./ingress/preference.ts";
-import type { RequestReplyParts } from "./ingress/request-reply.ts";
-import { Counters } from "./journal/counters.ts";
-import { JournalReader } from "./journal/reader.ts";
 import type { JournalRecord } from "./journal/record.ts";
-import { JournalWriter } from "./journal/writer.ts";
 import { type Closeable, CloseStack } from "./lifecycle.ts";
 import { type Listener, listen } from "./listen.ts";
 import type { Log } from "./log.ts";
 import { connectNats, type MeshConnection } from "./nats/connection.ts";
 import { openDataDir } from "./nats/data-dir.ts";
 import { type NatsServer, startNats } from "./nats/launcher.ts";
-import { Requester } from "./reply/requester.ts";
-import { Responder } from "./reply/responder.ts";
-import { Seal } from "./reply/seal.ts";
+import {
+  ingressParts,
+  openPlane,
+  type Plane,
+  requestParts,
+  startDispatch,
+  unmatchedParts,
+  waitBounds,
+} from "./plane.ts";
 import { admitObject } from "./resources/admission.ts";
 import { SERVICE, TRIGGER } from "./resources/kinds.ts";
 import { RouteTable } from "./routes/table.ts";
 import { openNatsKvStore } from "./store/natskv.ts";
 import type { Store } from "./store/store.ts";
-import { ackWaitMs } from "./stream/consumer.ts";
-import { EventStore } from "./stream/event-store.ts";
 import { StreamGuard } from "./stream/guard.ts";
 import { defaultBytesMax } from "./stream/guard-decision.ts";
-import { Leases } from "./stream/lease.ts";
-import { outboxOf } from "./stream/outbox.ts";
+import type { Leases } from "./stream/lease.ts";
 import { Provisioner } from "./stream/provision.ts";
-import { Publisher } from "./stream/publish.ts";
 import { openRouteBucket } from "./stream/route-bucket.ts";
 import { RouteFollower } from "./stream/route-follower.ts";
 import { RouteWriter } from "./stream/route-writer.ts";
@@ -116,8 +108,6 @@ const journalAgeMs = 24 * 3_600_000;
 const journalBytesMax = 64 * 1024 * 1024;
 /** Pulls are answered every few seconds, or asked again: after this, whatever the reason, nobody is served. */
 const pullSilenceMs = 20_000;
-/** What the largest event leaves of max_payload for headers. */
-const headerReserveBytes = 64 * 1024;
 /** What a server that is not ours is taken to have for events: its disk cannot be seen from here. */
 const foreignStorageBytes = 32 * 1024 ** 3;
 /** How often it is looked whether the routes have arrived. */
@@ -150,16 +140,11 @@ class Starting {
   #nats: NatsServer | undefined;
   #connection: MeshConnection | undefined;
   #jsm: JetStreamManager | undefined;
-  #counters: Counters | undefined;
-  #publisher: Publisher | undefined;
-  #deadLetters: DeadLetters | undefined;
+  #plane: Plane | undefined;
   #dispatcher: Dispatcher | undefined;
   #host: FunctionHost | undefined;
   #gateway: Gateway = () => false;
   #store: Store | undefined;
-  #waiting: Pick<RequestReplyParts, "requester" | "responder" | "seal" | "holders"> | undefined;
-  #eventStore: EventStore | undefined;
-  #journal: JournalWriter | undefined;
   #manifests: ManifestWatch | undefined;
   #functionFollower: Closeable | undefined;
   #leadership: Leadership | undefined;
@@ -178,23 +163,23 @@ class Starting {
     const console_ = await this.#listenConsole();
     const ingress = roles.has("ingress") ? await this.#listenIngress() : undefined;
     const { nats, connection, jsm } = await this.#connect(dataDir);
-    const parts = await this.#openPlanes(connection, jsm);
+    const { plane, provisioner } = await this.#openPlane(connection, jsm);
     const ownUrl = ingress === undefined ? "" : `http://${printable(config.host)}:${ingress.port}`;
     this.#eventsUrl = config.publicUrl ?? ownUrl;
     const { adapter, host, bundleDir } = await this.#startHost(dataDir.path);
     const store = await this.#openStore(connection);
-    await parts.provisioner.ensureBuckets(resourceBucket, leaseBucket);
-    if (host !== undefined) this.#startDispatch(connection, parts, host);
-    const control = { store, adapter, provisioner: parts.provisioner };
+    await provisioner.ensureBuckets(resourceBucket, leaseBucket);
+    if (host !== undefined) this.#startDispatch(plane, host);
+    const control = { store, adapter, provisioner };
     const watchFunctions = () => this.#watchFunctions({ adapter, bundleDir });
-    if (shared) await this.#share(connection, { ...control, leases: parts.leases, watchFunctions });
+    if (shared) await this.#share(connection, { ...control, leases: plane.leases, watchFunctions });
     else {
-      const dataPlane = this.#dataPlane(parts.provisioner, (routes) => this.#table.set(routes));
+      const dataPlane = this.#dataPlane(provisioner, (routes) => this.#table.set(routes));
       await this.#startControl({ ...control, dataPlane, closing: this.#closing, watchFunctions });
     }
     if (ingress !== undefined) {
       await this.#startGuard(jsm, nats.owned ? dataDir.path : undefined);
-      this.#startNatsRequests(connection);
+      this.#startNatsRequests(plane);
     }
     this.#phase = "ready";
     this.#closing.defer("acceptance", () => {
@@ -249,17 +234,15 @@ class Starting {
       await connectNats(nats.target, { name: "weft", clock, log }),
     );
     this.#connection = connection;
-    this.#closing.defer("outbox", () => outboxOf(connection.nc).flush());
     this.#jsm = await jetstreamManager(connection.nc, { checkAPI: false });
     return { nats, connection, jsm: this.#jsm };
   }
 
-  async #openPlanes(connection: MeshConnection, jsm: JetStreamManager): Promise<PlaneParts> {
+  async #openPlane(
+    connection: MeshConnection,
+    jsm: JetStreamManager,
+  ): Promise<{ plane: Plane; provisioner: Provisioner }> {
     const { config, clock, log } = this.#options;
-    const publisher = this.#closing.use("publisher", new Publisher(connection.nc, clock));
-    this.#publisher = publisher;
-    connection.onDisconnect(() => publisher.setConnected(false));
-    connection.onReconnect(() => publisher.setConnected(true));
     const provisioner = new Provisioner(jsm, {
       replicas: config.replicas,
       eventAgeMs: config.retention,
@@ -269,42 +252,19 @@ class Starting {
       journalBytesMax,
     });
     await provisioner.ensureShared();
-    this.#counters = this.#closing.use("counters", new Counters({ publisher, jsm, clock }));
-    const journal = this.#closing.use("journal", new JournalWriter({ publisher, clock, log }));
-    journal.follow((record) => this.#tell(record));
-    this.#journal = journal;
-    this.#deadLetters = new DeadLetters({ jsm, publisher, clock });
-    this.#eventStore = new EventStore({ publisher, nc: connection.nc, clock });
-    const leases = await Leases.open(connection.nc, {
+    const plane = await openPlane({
+      connection,
+      jsm,
+      config,
       clock,
       log,
-      replicas: config.replicas,
-      owner: `${hostname()} ${process.pid}`,
+      table: this.#table,
+      portion: wholeDispatch,
+      onRecord: (record) => this.#tell(record),
+      closing: this.#closing,
     });
-    const { nc } = connection;
-    const requester = this.#closing.use(
-      "requester",
-      new Requester({ nc, jsm, publisher, clock, log, waitersMax: config.requestsMax }),
-    );
-    connection.onReconnect(() => requester.restart());
-    const journalReader = new JournalReader({ jsm, clock });
-    const responder = new Responder({ nc, jsm, publisher });
-    this.#waiting = {
-      requester,
-      responder,
-      seal: await Seal.open(nc, { replicas: config.replicas }),
-      holders: new Holders({ table: this.#table, jsm, journalReader }),
-    };
-    return {
-      provisioner,
-      leases,
-      responder,
-      journal,
-      journalReader,
-      counters: this.#counters,
-      deadLetters: this.#deadLetters,
-      store: this.#eventStore,
-    };
+    this.#plane = plane;
+    return { plane, provisioner };
   }
 
   async #openStore(connection: MeshConnection): Promise<Store> {
@@ -352,62 +312,22 @@ class Starting {
     };
   }
 
-  #startDispatch(connection: MeshConnection, parts: PlaneParts, host: FunctionHost): void {
-    const { config, clock, log } = this.#options;
-    const { nc } = connection;
-    const capacity = capacityOf(host);
-    const random = Math.random;
-    const answerBytesMax = this.#eventBytesMax() + headerReserveBytes;
-    const sender = this.#closing.use("sender", new Sender({ clock, answerBytesMax }));
-    const caller = new Caller({ sender, capacity, store: parts.store, table: this.#table, clock });
-    const settler = new Settler({
-      ...parts,
-      caller,
-      clock,
-      log,
-      random,
-      onReplyStored: (broker, reply) => noteUnmatched(this.#unmatchedParts(parts.journal), broker, reply),
-    });
-    const dispatcher = new Dispatcher({
-      nc,
-      jsm: present(this.#jsm),
-      leases: parts.leases,
-      budget: new ByteBudget(),
-      ackWaitMs,
-      clock,
-      log,
-      caller,
-      capacity,
-      settler,
-      journalReader: parts.journalReader,
-      isPassedOn,
-      random,
-      table: this.#table,
-      drainMs: config.drain,
-    });
-    this.#dispatcher = this.#closing.use("dispatcher", dispatcher);
-    connection.onReconnect(() => dispatcher.restart());
+  #startDispatch(plane: Plane, host: FunctionHost): void {
+    const { nc, jsm, clock, log, table, store, connection } = plane;
+    const { dispatcher, settler } = startDispatch(plane, { capacity: capacityOf(host) });
+    this.#dispatcher = dispatcher;
     const mover = new Mover({
       nc,
-      jsm: present(this.#jsm),
+      jsm,
       clock,
       log,
-      table: this.#table,
-      store: parts.store,
+      table,
+      store,
       settler,
-      onEntered: (broker, event) => noteUnmatched(this.#unmatchedParts(parts.journal), broker, event),
+      onEntered: (broker, event) => noteUnmatched(unmatchedParts(plane), broker, event),
     });
     this.#closing.use("mover of delayed events", mover);
     connection.onReconnect(() => mover.restart());
-  }
-
-  #unmatchedParts(journal: JournalWriter): Parameters<typeof noteUnmatched>[0] {
-    return {
-      table: this.#table,
-      journal,
-      now: () => rfc3339(this.#options.clock.now()),
-      onUnmatched: (uid) => this.#counters?.add(uid, "unmatched"),
-    };
   }
 
   #dataPlane(provisioner: Provisioner, setRoutes: DataPlane["setRoutes"]): DataPlane {
@@ -599,44 +519,15 @@ class Starting {
   }
 
   #listenIngress(): Promise<Listener> {
-    const { config, clock, log } = this.#options;
-    const app = createIngress({
-      table: this.#table,
-      get store() {
-        return store();
-      },
-      get journal() {
-        return journal();
-      },
-      now: () => rfc3339(clock.now()),
-      onUnmatched: (uid) => this.#counters?.add(uid, "unmatched"),
-      log,
-      requests: () => this.#requestParts(),
-      waits: this.#waits(),
-      limits: () => ({
-        eventBytesMax: this.#eventBytesMax(),
-        attributesBytesMax: config.attributesMax,
-        batchEventsMax: config.batchMax,
-      }),
+    const { config, clock } = this.#options;
+    const parts = ingressParts({ ...this.#options, table: this.#table }, () => present(this.#plane), {
       gateway: (request, response) => this.#gateway(request, response),
       refusal: (path) => this.#refusal(path),
     });
-    const store = () => present(this.#eventStore);
-    const journal = () => present(this.#journal);
-    return listen({ fetch: app.fetch, host: config.host, port: config.port, flag: "--port", clock }).then(
-      (listener) => this.#closing.use("events port", listener),
+    const { fetch } = createIngress(parts);
+    return listen({ fetch, host: config.host, port: config.port, flag: "--port", clock }).then((listener) =>
+      this.#closing.use("events port", listener),
     );
-  }
-
-  #requestParts(): RequestReplyParts {
-    const journal = present(this.#journal);
-    const store = present(this.#eventStore);
-    return { ...this.#unmatchedParts(journal), store, ...present(this.#waiting) };
-  }
-
-  #waits(): WaitBounds {
-    const { requestWait, requestWaitMax } = this.#options.config;
-    return { defaultMs: requestWait, maxMs: requestWaitMax };
   }
 
   /** `storeDir`: where the server keeps its streams, when that is known. */
@@ -659,10 +550,10 @@ class Starting {
   }
 
   /** Requests of NATS clients are taken once the mesh is ready. */
-  #startNatsRequests({ nc }: MeshConnection): void {
-    const { log } = this.#options;
+  #startNatsRequests(plane: Plane): void {
+    const { nc, log, config } = plane;
     const refusal = (path: string) => this.#refusal(path);
-    const parts = { ...this.#requestParts(), nc, log, waits: this.#waits(), refusal };
+    const parts = { ...requestParts(plane), nc, log, waits: waitBounds(config), refusal };
     this.#closing.use("requests over NATS", new NatsRequests(parts));
   }
 
@@ -689,16 +580,16 @@ class Starting {
       rejected: () => this.#rejected(),
       natsTrouble: () => present(this.#connection).trouble(),
       jsm: () => (this.#connection?.isConnected() ? this.#jsm : undefined),
-      counters: () => this.#counters,
+      counters: () => this.#plane?.counters,
       clock,
       triggersOf: ({ namespace, name }) =>
         this.#table.routes.triggers.filter((each) => each.namespace === namespace && each.broker === name),
-      deadLetters: () => this.#deadLetters,
+      deadLetters: () => this.#plane?.deadLetters,
       triggerDesk: () => ({
         store: present(this.#store),
         table: this.#table,
         jsm: present(this.#jsm),
-        publisher: present(this.#publisher),
+        publisher: present(this.#plane).publisher,
         clock,
         isPassedOn,
       }),
@@ -756,11 +647,6 @@ class Starting {
       : new MeshError("STORAGE_UNAVAILABLE", { found: reason, fix: "Send it again in a moment" });
   }
 
-  /** Data and attributes of the largest event the server takes. */
-  #eventBytesMax(): number {
-    return (this.#connection?.nc.info?.max_payload ?? 1024 * 1024) - headerReserveBytes;
-  }
-
   #tell(record: JournalRecord): void {
     this.#options.onRecord(record);
     for (const follower of this.#followers) follower(record);
@@ -782,17 +668,6 @@ interface SharedParts extends ControlParts {
 /** The lease is no fence: what cannot be taken back is done only while it is held. */
 function requireLead(leads: () => boolean): void {
   if (!leads()) throw new Error("another process has taken over");
-}
-
-interface PlaneParts {
-  readonly provisioner: Provisioner;
-  readonly responder: Responder;
-  readonly leases: Leases;
-  readonly journal: JournalWriter;
-  readonly journalReader: JournalReader;
-  readonly counters: Counters;
-  readonly deadLetters: DeadLetters;
-  readonly store: EventStore;
 }
 
 function checkExpression(expression: string, options?: { dataPaths: boolean }): string | undefined {
