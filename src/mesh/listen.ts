@@ -1,5 +1,9 @@
-/** Opens a Hono app on a port, with bounds fit for events; says clearly when the port is taken. */
+/**
+ * Opens a Hono app on a port, with bounds fit for events; says clearly when the port is taken. Connections may be
+ * shared out to other processes, which serve what they are given without listening.
+ */
 import type { Server } from "node:http";
+import { createServer as createAcceptor, type Socket } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import type { Clock } from "./clock.ts";
 import { MeshError } from "./errors.ts";
@@ -18,6 +22,15 @@ export interface ListenOptions {
   /** The flag that changes the port. */
   readonly flag: string;
   readonly clock: Clock;
+  /** Asked about each new connection; true when another process has taken it. Absent: all are served here. */
+  readonly share?: (socket: Socket) => boolean;
+}
+
+/** Serves connections that another process has accepted. */
+export interface Taker extends Closeable {
+  take(socket: Socket): void;
+  /** Takes no new connection; requests under way may finish. */
+  stopAccepting(): void;
 }
 
 /** Room for 64 KiB of attributes, percent-encoded in part, and the usual headers. */
@@ -28,7 +41,79 @@ const closeGraceMs = 1000;
 
 /** Rejects with PORT_TAKEN, or with CONFIG_INVALID when the address is not ours. */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  const { fetch, host, port, flag, clock } = options;
+  const { host, port, flag, clock, share } = options;
+  const server = serverOf(options);
+  const acceptor = share === undefined ? server : acceptorOf(server, share);
+  await new Promise<void>((resolve, reject) => {
+    acceptor.once("error", (error: NodeJS.ErrnoException) =>
+      reject(cannotListen(error, { host, port, flag })),
+    );
+    acceptor.listen(port, host, () => resolve());
+  });
+  const address = acceptor.address();
+  const bound = address !== null && typeof address === "object" ? address.port : port;
+  let closing: Promise<void> | undefined;
+  const stopAccepting = () => {
+    closing ??= new Promise((resolve) => acceptor.close(() => resolve()));
+    server.closeIdleConnections();
+  };
+  return {
+    port: bound,
+    stopAccepting,
+    async close() {
+      stopAccepting();
+      const cut = clock.after(closeGraceMs, () => server.closeAllConnections());
+      await closing;
+      cut.cancel();
+      server.close();
+    },
+  };
+}
+
+export function serveTaken(options: Pick<ListenOptions, "fetch" | "clock">): Taker {
+  const server = serverOf(options);
+  const serve = serveUnheard(server);
+  const open = new Set<Socket>();
+  let isAccepting = true;
+  let onEmpty = () => {};
+  const stopAccepting = () => {
+    isAccepting = false;
+    server.closeIdleConnections();
+  };
+  return {
+    take(socket) {
+      if (!isAccepting) {
+        socket.destroy();
+        return;
+      }
+      open.add(socket);
+      socket.once("close", () => {
+        open.delete(socket);
+        if (open.size === 0) onEmpty();
+      });
+      // As a server would have it that accepts the connection itself.
+      socket.allowHalfOpen = true;
+      socket.setNoDelay(true);
+      serve(socket);
+    },
+    stopAccepting,
+    async close() {
+      stopAccepting();
+      const cut = options.clock.after(closeGraceMs, () => {
+        for (const socket of open) socket.destroy();
+      });
+      while (open.size > 0) {
+        await new Promise<void>((resolve) => {
+          onEmpty = resolve;
+        });
+      }
+      cut.cancel();
+      server.close();
+    },
+  };
+}
+
+function serverOf({ fetch }: Pick<ListenOptions, "fetch">): Server {
   const server = createAdaptorServer({
     fetch,
     serverOptions: { maxHeaderSize: headerBytesMax, keepAliveTimeout: keepAliveMs },
@@ -46,26 +131,24 @@ export async function listen(options: ListenOptions): Promise<Listener> {
         `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     );
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => reject(cannotListen(error, { host, port, flag })));
-    server.listen(port, host, () => resolve());
+  return server;
+}
+
+/** Nothing is read of a connection before it is known who reads it. */
+function acceptorOf(server: Server, share: (socket: Socket) => boolean) {
+  const serve = serveUnheard(server);
+  return createAcceptor({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true }, (socket) => {
+    if (!share(socket)) serve(socket);
   });
-  const address = server.address();
-  const bound = address !== null && typeof address === "object" ? address.port : port;
-  let closing: Promise<void> | undefined;
-  const stopAccepting = () => {
-    closing ??= new Promise((resolve) => server.close(() => resolve()));
-    server.closeIdleConnections();
-  };
-  return {
-    port: bound,
-    stopAccepting,
-    async close() {
-      stopAccepting();
-      const cut = clock.after(closeGraceMs, () => server.closeAllConnections());
-      await closing;
-      cut.cancel();
-    },
+}
+
+/** Lets a server that does not listen serve connections. */
+function serveUnheard(server: Server): (socket: Socket) => void {
+  // Node.js begins to watch a server's connections (idle ones, slow headers) with this event.
+  server.emit("listening");
+  return (socket) => {
+    server.emit("connection", socket);
+    socket.resume();
   };
 }
 

@@ -7,8 +7,10 @@
  *   dispatch/ how they leave                       journal/  what happened to them
  *   resources/ store/ control/  brokers, triggers, services: read, kept, made real
  *   host/     functions, from zero up              console/  what people and tools ask
+ *   workers/  more processes for ingress and dispatch (worker.ts puts one together)
  */
 import { mkdir, statfs } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
@@ -17,7 +19,7 @@ import type { Config, Role } from "./config.ts";
 import { createConsole } from "./console/app.ts";
 import { type PeerReport, Peers } from "./console/peers.ts";
 import { applyYaml, listObjects, triggerConditions } from "./console/resources.ts";
-import type { FunctionSummary, Rejected } from "./console/status.ts";
+import type { FunctionSummary, Rejected, WorkerSummary } from "./console/status.ts";
 import { startControl } from "./control/control.ts";
 import type { DataPlane } from "./control/data-plane.ts";
 import { ensureDefaultBroker } from "./control/default-broker.ts";
@@ -27,7 +29,6 @@ import { Leadership } from "./control/leadership.ts";
 import { type ManifestWatch, watchManifests } from "./control/watch.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Mover } from "./dispatch/mover.ts";
-import { wholeDispatch } from "./dispatch/portion.ts";
 import { MeshError, messageOf } from "./errors.ts";
 import { checkCesql } from "./filter/cesql/compile.ts";
 import { checkDataFilter } from "./filter/data-filter.ts";
@@ -38,7 +39,7 @@ import { createGateway, type Gateway } from "./host/gateway.ts";
 import { type FunctionHost, startFunctionHost } from "./host/host.ts";
 import type { LogLine } from "./host/instance.ts";
 import { isPassedOn, noteUnmatched } from "./ingress/accept.ts";
-import { createIngress } from "./ingress/app.ts";
+import { createIngress, type IngressParts } from "./ingress/app.ts";
 import { NatsRequests } from "./ingress/nats-requests.ts";
 import type { JournalRecord } from "./journal/record.ts";
 import { type Closeable, CloseStack } from "./lifecycle.ts";
@@ -69,6 +70,8 @@ import { openRouteBucket } from "./stream/route-bucket.ts";
 import { RouteFollower } from "./stream/route-follower.ts";
 import { RouteWriter } from "./stream/route-writer.ts";
 import { controlLease, leaseBucket, resourceBucket, routeBucket } from "./stream/subjects.ts";
+import { Crew } from "./workers/crew.ts";
+import { startWorkerProcess } from "./workers/worker-process.ts";
 
 export interface MeshOptions {
   readonly config: Config;
@@ -86,12 +89,16 @@ export interface MeshOptions {
   readonly onFunctionChange: (change: { name: string; problems: readonly BundleProblem[] }) => void;
   /** What happens to events. */
   readonly onRecord: (record: JournalRecord) => void;
+  /** So many records of workers are not going to be told. */
+  readonly onRecordsMissed: (count: number) => void;
   /** Ends a start that is still under way. */
   readonly signal: AbortSignal;
   /** What this process does. */
   readonly roles: ReadonlySet<Role>;
   /** Whether other processes do the same on the same NATS: one control plane at a time, routes through NATS. */
   readonly shared: boolean;
+  /** Processes that share ingress and dispatch, this one among them; 1 when it does neither. */
+  readonly workers: number;
 }
 
 export interface Mesh extends Closeable {
@@ -150,6 +157,9 @@ class Starting {
   #leadership: Leadership | undefined;
   #peers: Peers | undefined;
   #guard: StreamGuard | undefined;
+  #crew: Crew | undefined;
+  /** For functions, of requests that came to a worker. */
+  #relayedGateway: Gateway = () => false;
 
   constructor(options: MeshOptions, closing: CloseStack) {
     this.#options = options;
@@ -163,6 +173,9 @@ class Starting {
     const console_ = await this.#listenConsole();
     const ingress = roles.has("ingress") ? await this.#listenIngress() : undefined;
     const { nats, connection, jsm } = await this.#connect(dataDir);
+    const functionsPort = await this.#listenForRelays();
+    // They drain while the parts that follow do, and need NATS for it.
+    this.#closing.defer("workers", () => this.#crew?.close());
     const { plane, provisioner } = await this.#openPlane(connection, jsm);
     const ownUrl = ingress === undefined ? "" : `http://${printable(config.host)}:${ingress.port}`;
     this.#eventsUrl = config.publicUrl ?? ownUrl;
@@ -174,17 +187,21 @@ class Starting {
     const watchFunctions = () => this.#watchFunctions({ adapter, bundleDir });
     if (shared) await this.#share(connection, { ...control, leases: plane.leases, watchFunctions });
     else {
-      const dataPlane = this.#dataPlane(provisioner, (routes) => this.#table.set(routes));
+      const routes = await this.#ownRoutes(connection, provisioner);
+      const dataPlane = this.#dataPlane(provisioner, routes.set);
       await this.#startControl({ ...control, dataPlane, closing: this.#closing, watchFunctions });
+      await routes.complete();
     }
     if (ingress !== undefined) {
       await this.#startGuard(jsm, nats.owned ? dataDir.path : undefined);
       this.#startNatsRequests(plane);
     }
+    await this.#startWorkers(nats, functionsPort);
     this.#phase = "ready";
     this.#closing.defer("acceptance", () => {
       this.#phase = "draining";
       ingress?.stopAccepting();
+      this.#crew?.drain();
     });
     return {
       eventsUrl: ownUrl === "" ? this.#eventsUrl : ownUrl,
@@ -259,7 +276,7 @@ class Starting {
       clock,
       log,
       table: this.#table,
-      portion: wholeDispatch,
+      portion: { index: 0, of: this.#options.workers },
       onRecord: (record) => this.#tell(record),
       closing: this.#closing,
     });
@@ -302,6 +319,7 @@ class Starting {
     this.#closing.defer("function host", () => host.close({ deadlineMs: config.drain }));
     this.#host = host;
     this.#gateway = createGateway({ host, clock });
+    this.#relayedGateway = createGateway({ host, clock, isRelayed: true });
     return {
       adapter: hostForControl(host, {
         bundleDir,
@@ -328,6 +346,72 @@ class Starting {
     });
     this.#closing.use("mover of delayed events", mover);
     connection.onReconnect(() => mover.restart());
+  }
+
+  /**
+   * Routes of a control plane that is the only one. Workers read them from the route bucket, where `complete`
+   * removes those of an earlier run.
+   */
+  async #ownRoutes(
+    { nc }: MeshConnection,
+    provisioner: Provisioner,
+  ): Promise<{ set: DataPlane["setRoutes"]; complete: () => Promise<void> }> {
+    const { config, clock, log, workers } = this.#options;
+    const table = this.#table;
+    if (workers === 1) return { set: (routes) => table.set(routes), complete: async () => {} };
+    this.#peers = this.#closing.use("peers", new Peers({ nc, log, report: () => this.#report() }));
+    const kv = await openRouteBucket(nc, { replicas: config.replicas });
+    await provisioner.ensureBuckets(routeBucket);
+    const writer = this.#closing.use("routes", new RouteWriter({ kv, clock, log, mayWrite: () => true }));
+    return {
+      set: (routes) => {
+        table.set(routes);
+        writer.set(routes);
+      },
+      complete: () => writer.complete({ brokers: [], triggers: [] }),
+    };
+  }
+
+  /** Where workers bring requests for functions; undefined when there are no workers, or no functions here. */
+  async #listenForRelays(): Promise<number | undefined> {
+    const { clock, roles, workers } = this.#options;
+    if (workers === 1 || !roles.has("ingress") || !roles.has("dispatch")) return undefined;
+    const { fetch } = createIngress(this.#ingressParts(() => this.#relayedGateway));
+    const options = { fetch, host: "127.0.0.1", port: 0, flag: "--workers", clock };
+    return this.#closing.use("port for workers", await listen(options)).port;
+  }
+
+  /** Resolves when all workers serve. The routes must be written. */
+  async #startWorkers(nats: NatsServer, functionsPort: number | undefined): Promise<void> {
+    const { config, clock, log, roles, signal, workers, onRecordsMissed } = this.#options;
+    if (workers === 1) return;
+    this.#waitingFor = "its workers";
+    const crew = new Crew({
+      count: workers,
+      settings: { config, roles: [...roles], nats: nats.target, functionsPort },
+      clock,
+      log,
+      drainMs: config.drain,
+      onRecords: (records, missed) => {
+        for (const record of records) this.#tell(record);
+        if (missed > 0) onRecordsMissed(missed);
+      },
+      start: startWorkerProcess,
+    });
+    this.#crew = crew;
+    this.#refuseInWorkers();
+    await crew.ready(signal);
+    if (signal.aborted) throw new Error("stopped while starting");
+  }
+
+  #refuseInWorkers(): void {
+    const refusals = [...(this.#guard?.refusals() ?? [])].map(([path, { detail }]) => ({
+      path,
+      field: detail.field,
+      found: detail.found,
+      fix: detail.fix,
+    }));
+    this.#crew?.refuse(refusals);
   }
 
   #dataPlane(provisioner: Provisioner, setRoutes: DataPlane["setRoutes"]): DataPlane {
@@ -511,7 +595,7 @@ class Starting {
       host: hostname(),
       pid: process.pid,
       roles: [...this.#options.roles],
-      leads: this.#leadership?.isLeader ?? false,
+      leads: this.#leadership?.isLeader ?? !this.#options.shared,
       ready: this.#notReady() === undefined,
       inFlight: this.#dispatcher?.allInFlight() ?? {},
       functions: this.#functions().map(({ instances, ...each }) => ({ ...each, instances: [...instances] })),
@@ -519,15 +603,19 @@ class Starting {
   }
 
   #listenIngress(): Promise<Listener> {
-    const { config, clock } = this.#options;
-    const parts = ingressParts({ ...this.#options, table: this.#table }, () => present(this.#plane), {
-      gateway: (request, response) => this.#gateway(request, response),
+    const { config, clock, workers } = this.#options;
+    const { fetch } = createIngress(this.#ingressParts(() => this.#gateway));
+    const share = workers === 1 ? {} : { share: (socket: Socket) => this.#crew?.share(socket) ?? false };
+    return listen({ fetch, host: config.host, port: config.port, flag: "--port", clock, ...share }).then(
+      (listener) => this.#closing.use("events port", listener),
+    );
+  }
+
+  #ingressParts(gateway: () => Gateway): IngressParts {
+    return ingressParts({ ...this.#options, table: this.#table }, () => present(this.#plane), {
+      gateway: (request, response) => gateway()(request, response),
       refusal: (path) => this.#refusal(path),
     });
-    const { fetch } = createIngress(parts);
-    return listen({ fetch, host: config.host, port: config.port, flag: "--port", clock }).then((listener) =>
-      this.#closing.use("events port", listener),
-    );
   }
 
   /** `storeDir`: where the server keeps its streams, when that is known. */
@@ -544,6 +632,7 @@ class Starting {
       log,
       table,
       ageMaxMs: config.retention,
+      onChange: () => this.#refuseInWorkers(),
       bytesMax: () => defaultBytesMax({ storageBytes, brokers: table.routes.brokers.length }),
     });
     this.#guard = this.#closing.use("stream guard", guard);
@@ -577,6 +666,7 @@ class Starting {
       inFlight: (uid) => this.#dispatcher?.inFlight(uid) ?? 0,
       functions: () => this.#functions(),
       peers: async () => (await this.#peers?.ask()) ?? [],
+      workers: () => this.#workers(),
       rejected: () => this.#rejected(),
       natsTrouble: () => present(this.#connection).trouble(),
       jsm: () => (this.#connection?.isConnected() ? this.#jsm : undefined),
@@ -617,6 +707,18 @@ class Starting {
       name,
       instances: instances.map(({ pid, state }) => ({ pid, state })),
     }));
+  }
+
+  #workers(): WorkerSummary[] {
+    const crew = this.#crew;
+    if (crew === undefined) return [];
+    const own = { pid: process.pid, ready: this.#notReady() === undefined, connections: crew.kept };
+    const others = crew.workers.map(({ pid, isReady, connections }) => ({
+      pid,
+      ready: isReady,
+      connections,
+    }));
+    return [own, ...others];
   }
 
   #rejected(): Rejected[] {
