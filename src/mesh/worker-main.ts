@@ -30,6 +30,7 @@ function follow(message: ToWorker, handle: unknown): void {
     case "connection":
       // Without a handle it was broken off on its way.
       if (handle instanceof Socket) serve(handle);
+      void tell({ kind: "taken" });
       return;
     case "refusals":
       void worker?.then(({ refuse }) => refuse(message.refusals));

@@ -46,6 +46,8 @@ export type ToWorker = z.output<typeof toWorkerSchema>;
 
 export const fromWorkerSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("ready") }),
+  /** The connection has arrived: another one may come. */
+  z.object({ kind: z.literal("taken") }),
   z.object({ kind: z.literal("failed"), message: z.string() }),
   z.object({
     kind: z.literal("records"),

@@ -4,7 +4,9 @@
  * K1  it cannot outlive the first process: it ends when the IPC channel closes (worker-main.ts).
  * K2  signals of a terminal or a service manager do nothing to it; it stops when it is told to, and is killed when
  *     it has not ended by then.
- * K3  connections on their way to it are bounded: one that does not read them is given no more.
+ * K3  connections go to it one by one, each when the one before has arrived, and until then stay open here: Node.js
+ *     forgets those on their way when the process dies, and their clients would wait for ever. Those that wait are
+ *     bounded: a process that does not take them is given no more.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
@@ -39,8 +41,8 @@ export interface WorkerHandle {
   stop(options: { deadlineMs: number }): Promise<void>;
 }
 
-/** Connections on their way at once. K3 */
-const handOversMax = 64;
+/** K3. */
+const waitingMax = 64;
 
 export function startWorkerProcess(options: WorkerOptions): WorkerHandle {
   return new WorkerProcess(options);
@@ -52,7 +54,10 @@ class WorkerProcess implements WorkerHandle {
   readonly #options: WorkerOptions;
   #isReady = false;
   #isStopping = false;
-  #handOvers = 0;
+  /** K3. */
+  readonly #waiting: Socket[] = [];
+  #onItsWay: Socket | undefined;
+  #hasEnded = false;
   #connections = 0;
   #failure: string | undefined;
 
@@ -70,6 +75,12 @@ class WorkerProcess implements WorkerHandle {
         resolve(this.#failure ?? (signal === null ? `exit code ${code}` : signal)),
       );
     });
+    this.#child.once("exit", () => {
+      this.#hasEnded = true;
+      // Whoever connected sees it break, as with the connections that the process had.
+      this.#onItsWay?.destroy();
+      for (const socket of this.#waiting.splice(0)) socket.destroy();
+    });
     this.#send({ kind: "start", settings: options.settings });
   }
 
@@ -78,7 +89,7 @@ class WorkerProcess implements WorkerHandle {
   }
 
   get isReady(): boolean {
-    return this.#isReady && !this.#isStopping && this.#child.connected;
+    return this.#isReady && !this.#isStopping && !this.#hasEnded && this.#child.connected;
   }
 
   get connections(): number {
@@ -86,16 +97,20 @@ class WorkerProcess implements WorkerHandle {
   }
 
   take(socket: Socket): boolean {
-    if (!this.isReady || this.#handOvers >= handOversMax) return false;
-    this.#handOvers++;
+    if (!this.isReady || this.#waiting.length >= waitingMax) return false;
     this.#connections++;
-    const message: ToWorker = { kind: "connection" };
-    this.#child.send(message, socket, {}, (error) => {
-      this.#handOvers--;
-      // Whoever connected sees it break, as when this were the process that died.
-      if (error) socket.destroy();
-    });
+    this.#waiting.push(socket);
+    if (this.#onItsWay === undefined) this.#handOver();
     return true;
+  }
+
+  #handOver(): void {
+    const socket = this.#waiting.shift();
+    this.#onItsWay = socket;
+    if (socket === undefined) return;
+    const message: ToWorker = { kind: "connection" };
+    // When it cannot be sent the process is ending, and its exit closes the socket.
+    this.#child.send(message, socket, { keepOpen: true }, () => {});
   }
 
   refuse(refusals: readonly BrokerRefusal[]): void {
@@ -128,6 +143,11 @@ class WorkerProcess implements WorkerHandle {
       case "ready":
         this.#isReady = true;
         onReady();
+        return;
+      case "taken":
+        // The process has a handle of its own on the connection.
+        this.#onItsWay?.destroy();
+        this.#handOver();
         return;
       case "failed":
         this.#failure = message.message;
