@@ -7,6 +7,7 @@ import { gate } from "../support/gate.ts";
 import { binary, Ledger, type Sent } from "../support/ledger.ts";
 import { startLoad } from "../support/load.ts";
 import { startTestMesh, stillRunning, type TestMesh, triggerManifest } from "../support/mesh.ts";
+import { startTestNats } from "../support/nats.ts";
 import { mesh, subscriber, useSharedMesh } from "../support/shared-mesh.ts";
 import type { Inbox, Script } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
@@ -365,3 +366,56 @@ describe("the end", () => {
     await until(async () => (await stillRunning(children)).length === 0, { what: "all have ended" });
   });
 });
+
+test("weft serve has workers of its own, which go on with the routes of whoever leads", async () => {
+  const nats = await startTestNats();
+  const part = { serve: { natsUrl: nats.url }, flags: ["--workers", "2", "--warm-pool", "0"] };
+  const processes: TestMesh[] = [];
+  try {
+    for (let n = 0; n < 2; n++) processes.push(await startTestMesh(part));
+    const [one, two] = processes;
+    if (one === undefined || two === undefined) throw new Error("no processes");
+    const door = gate();
+    const inbox = subscriber.inbox("served", () => door.pass(204));
+    const annotations = { "weft.dev/concurrency": "4" };
+    await one.serve(triggerManifest("served", { type: "served", to: inbox.url, annotations }));
+    const sent = new Ledger(two);
+    await Promise.all(events("served", 20).map((event) => sent.accept(event)));
+    // Each of the two has its window, divided among its workers.
+    await until(() => door.waiting === 8, { what: "both windows are full" });
+    await until(async () => (await two.trigger("served")).inFlight === 8, { what: "all are counted" });
+    door.open();
+    await sent.settle({ trigger: "served", type: "served", inbox });
+    await one.stop();
+    await sent.accept({ id: "served-last", type: "served" });
+    await until(() => inbox.accepted().includes("served-last"), { what: "the other one goes on" });
+  } finally {
+    await Promise.all(processes.map((each) => each.close()));
+    await nats.close();
+  }
+}, 60_000);
+
+test("a worker serves no route of an earlier run that is gone", async () => {
+  const inbox = subscriber.inbox("gone");
+  const own = await startTestMesh({ flags: ["--workers", "2"] });
+  try {
+    await own.writeManifest("gone.yaml", JSON.stringify(triggerManifest("gone", { to: inbox.url })));
+    await until(async () => (await own.trigger("gone")).ready, { what: "it is served" });
+    const routes = async () => {
+      const url = new URL(await own.natsUrl());
+      const nc = await connect({ servers: url.host, token: url.username });
+      const keys: string[] = [];
+      for await (const key of await (await new Kvm(nc).open("weft-routes")).keys("t.>")) keys.push(key);
+      await nc.close();
+      return keys;
+    };
+    expect(await routes()).toEqual(["t.default.gone"]);
+    await own.kill9();
+    await own.removeManifest("gone.yaml");
+    await own.start();
+    expect((await own.status()).triggers).toEqual([]);
+    expect(await routes()).toEqual([]);
+  } finally {
+    await own.close();
+  }
+}, 60_000);
