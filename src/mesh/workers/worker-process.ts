@@ -68,7 +68,7 @@ class WorkerProcess implements WorkerHandle {
     this.#child = fork(main, [], { stdio: ["ignore", "ignore", "inherit", "ipc"] });
     this.#child.on("message", (message) => this.#onMessage(message));
     this.exited = new Promise((resolve) => {
-      this.#child.once("error", (error) => {
+      this.#child.on("error", (error) => {
         if (this.#child.pid === undefined) resolve(error.message);
       });
       this.#child.once("exit", (code, signal) =>
