@@ -39,8 +39,30 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   functions: ["control", "dispatch", "host"],
   // The functions folder, as the host and the control plane's Services follow it.
   "function-folder": ["host"],
+  // The data plane as a whole process has it; only what runs one imports it.
+  plane: ["config", "nats", "stream", "routes", "journal", "reply", "ingress", "dispatch"],
+  // More processes for ingress and dispatch: how many, kept running, what is said to them.
+  workers: ["config", "journal"],
+  // The composition root of such a process, and its executable.
+  worker: [
+    ...["workers", "plane", "listen", "nats", "stream", "routes", "journal", "ingress", "dispatch", "host"],
+    "console",
+  ],
+  "worker-main": ["worker", "workers"],
   mesh: [
-    ...["config", "listen", "event", "filter", "routes", "nats", "stream", "journal", "reply"],
+    ...[
+      "workers",
+      "plane",
+      "config",
+      "listen",
+      "event",
+      "filter",
+      "routes",
+      "nats",
+      "stream",
+      "journal",
+      "reply",
+    ],
     ...[
       "ingress",
       "dispatch",
@@ -53,7 +75,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
       "console",
     ],
   ],
-  cli: ["config", "event", "filter", "host", "journal", "mesh", "nats"],
+  cli: ["config", "event", "filter", "host", "journal", "mesh", "nats", "workers"],
   main: ["cli"],
 };
 
@@ -131,7 +153,14 @@ const doors: readonly Door[] = [
     name: "processes are started",
     pattern: /"node:child_process"|"node:cluster"/,
     // The `weft` command changes to a newer Node.js when it has to; `dead redrive --edit` opens the user's editor.
-    files: ["src/mesh/cli/editor.ts", "src/mesh/host/instance.ts", "src/mesh/nats/spawn.ts", "src/weft.js"],
+    // A worker process has ingress and dispatch once more.
+    files: [
+      "src/mesh/cli/editor.ts",
+      "src/mesh/host/instance.ts",
+      "src/mesh/nats/spawn.ts",
+      "src/mesh/workers/worker-process.ts",
+      "src/weft.js",
+    ],
   },
   {
     name: "threads are started",

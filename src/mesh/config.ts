@@ -87,6 +87,15 @@ export const configSchema = z.strictObject({
     .max(100_000)
     .default(10_000)
     .describe("requests waiting at once"),
+  workers: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .optional()
+    .describe(
+      "processes for ingress and dispatch; by default one for `weft up`, half the cores for `weft serve`",
+    ),
   roles: list
     .pipe(z.array(z.enum(allRoles)).min(1))
     .default([...allRoles])

@@ -1,6 +1,9 @@
-/** Opens a Hono app on a port, with bounds fit for events; says clearly when the port is taken. */
+/**
+ * Opens a Hono app on a port, with bounds fit for events; says clearly when the port is taken. Connections may be
+ * shared out to other processes, which serve what they are given without listening.
+ */
 import type { Server } from "node:http";
-import type { Socket } from "node:net";
+import { createServer as createAcceptor, type Socket } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import type { Clock } from "./clock.ts";
 import { MeshError } from "./errors.ts";
@@ -22,6 +25,15 @@ export interface ListenOptions {
   /** Answers the requests it takes; `fetch` has the rest. */
   readonly plain?: PlainHandler;
   readonly clock: Clock;
+  /** Asked about each new connection; true when another process has taken it. Absent: all are served here. */
+  readonly share?: (socket: Socket) => boolean;
+}
+
+/** Serves connections that another process has accepted. */
+export interface Taker extends Closeable {
+  take(socket: Socket): void;
+  /** Takes no new connection; requests under way may finish. */
+  stopAccepting(): void;
 }
 
 /** Room for 64 KiB of attributes, percent-encoded in part, and the usual headers. */
@@ -32,7 +44,126 @@ const closeGraceMs = 1000;
 
 /** Rejects with PORT_TAKEN, or with CONFIG_INVALID when the address is not ours. */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  const { fetch, host, port, flag, plain, clock } = options;
+  const { host, port, flag, clock, share } = options;
+  const serving = servingOf(options);
+  const acceptor = share === undefined ? serving.server : acceptorOf(serving, share);
+  await new Promise<void>((resolve, reject) => {
+    acceptor.once("error", (error: NodeJS.ErrnoException) =>
+      reject(cannotListen(error, { host, port, flag })),
+    );
+    acceptor.listen(port, host, () => resolve());
+  });
+  const address = acceptor.address();
+  const bound = address !== null && typeof address === "object" ? address.port : port;
+  let closing: Promise<void> | undefined;
+  const stopAccepting = () => {
+    closing ??= new Promise((resolve) => acceptor.close(() => resolve()));
+    serving.finish();
+  };
+  return {
+    port: bound,
+    stopAccepting,
+    async close() {
+      stopAccepting();
+      const cut = clock.after(closeGraceMs, () => serving.cut());
+      await closing;
+      cut.cancel();
+      serving.end();
+    },
+  };
+}
+
+export function serveTaken(options: Pick<ListenOptions, "fetch" | "plain" | "clock">): Taker {
+  const serving = servingOf(options);
+  const serve = serveUnheard(serving.server);
+  const open = new Set<Socket>();
+  let isAccepting = true;
+  let onEmpty = () => {};
+  const stopAccepting = () => {
+    isAccepting = false;
+    serving.finish();
+  };
+  return {
+    take(socket) {
+      if (!isAccepting) {
+        socket.destroy();
+        return;
+      }
+      open.add(socket);
+      socket.once("close", () => {
+        open.delete(socket);
+        if (open.size === 0) onEmpty();
+      });
+      // As a server would have it that accepts the connection itself.
+      socket.allowHalfOpen = true;
+      socket.setNoDelay(true);
+      serve(socket);
+    },
+    stopAccepting,
+    async close() {
+      stopAccepting();
+      const cut = options.clock.after(closeGraceMs, () => {
+        for (const socket of open) socket.destroy();
+      });
+      while (open.size > 0) {
+        await new Promise<void>((resolve) => {
+          onEmpty = resolve;
+        });
+      }
+      cut.cancel();
+      serving.end();
+    },
+  };
+}
+
+/** A server that may not listen itself, and the plain lane its connections begin in. */
+interface Serving {
+  readonly server: Server;
+  /** Requests under way are answered, then their connections end; idle ones end at once. */
+  finish(): void;
+  /** Closes every connection. */
+  cut(): void;
+  /** Lets go of what it holds besides connections. */
+  end(): void;
+}
+
+function servingOf({ fetch, plain, clock }: Pick<ListenOptions, "fetch" | "plain" | "clock">): Serving {
+  const server = serverOf(fetch);
+  const lane = plain === undefined ? undefined : plainLane(server, plain, clock);
+  return {
+    server,
+    finish() {
+      server.closeIdleConnections();
+      lane?.finish();
+    },
+    cut() {
+      server.closeAllConnections();
+      lane?.close();
+    },
+    end() {
+      server.close();
+      lane?.close();
+    },
+  };
+}
+
+/** The server's own way of taking a connection is for those that leave the lane. */
+function plainLane(server: Server, handler: PlainHandler, clock: Clock): PlainLane {
+  const takers = server.listeners("connection") as ((socket: Socket) => void)[];
+  server.removeAllListeners("connection");
+  const lane = new PlainLane({
+    handler,
+    handOver: (socket) => {
+      for (const take of takers) take.call(server, socket);
+    },
+    keepAliveMs,
+    clock,
+  });
+  server.on("connection", (socket: Socket) => lane.take(socket));
+  return lane;
+}
+
+function serverOf(fetch: ListenOptions["fetch"]): Server {
   const server = createAdaptorServer({
     fetch,
     serverOptions: { maxHeaderSize: headerBytesMax, keepAliveTimeout: keepAliveMs },
@@ -50,49 +181,25 @@ export async function listen(options: ListenOptions): Promise<Listener> {
         `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     );
   });
-  const lane = plain === undefined ? undefined : plainLane(server, plain, clock);
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => reject(cannotListen(error, { host, port, flag })));
-    server.listen(port, host, () => resolve());
-  });
-  const address = server.address();
-  const bound = address !== null && typeof address === "object" ? address.port : port;
-  let closing: Promise<void> | undefined;
-  const stopAccepting = () => {
-    closing ??= new Promise((resolve) => server.close(() => resolve()));
-    server.closeIdleConnections();
-    lane?.finish();
-  };
-  return {
-    port: bound,
-    stopAccepting,
-    async close() {
-      stopAccepting();
-      const cut = clock.after(closeGraceMs, () => {
-        server.closeAllConnections();
-        lane?.close();
-      });
-      await closing;
-      cut.cancel();
-      lane?.close();
-    },
-  };
+  return server;
 }
 
-/** Connections begin in the plain lane; the server's own way of taking one is for those that leave it. */
-function plainLane(server: Server, handler: PlainHandler, clock: Clock): PlainLane {
-  const takers = server.listeners("connection") as ((socket: Socket) => void)[];
-  server.removeAllListeners("connection");
-  const lane = new PlainLane({
-    handler,
-    handOver: (socket) => {
-      for (const take of takers) take.call(server, socket);
-    },
-    keepAliveMs,
-    clock,
+/** Nothing is read of a connection before it is known who reads it. */
+function acceptorOf({ server }: Serving, share: (socket: Socket) => boolean) {
+  const serve = serveUnheard(server);
+  return createAcceptor({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true }, (socket) => {
+    if (!share(socket)) serve(socket);
   });
-  server.on("connection", (socket: Socket) => lane.take(socket));
-  return lane;
+}
+
+/** Lets a server that does not listen serve connections. */
+function serveUnheard(server: Server): (socket: Socket) => void {
+  // Node.js begins to watch a server's connections (idle ones, slow headers) with this event.
+  server.emit("listening");
+  return (socket) => {
+    server.emit("connection", socket);
+    socket.resume();
+  };
 }
 
 function cannotListen(

@@ -7,17 +7,19 @@
  *   dispatch/ how they leave                       journal/  what happened to them
  *   resources/ store/ control/  brokers, triggers, services: read, kept, made real
  *   host/     functions, from zero up              console/  what people and tools ask
+ *   workers/  more processes for ingress and dispatch (worker.ts puts one together)
  */
 import { mkdir, statfs } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
-import { type Clock, rfc3339 } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 import type { Config, Role } from "./config.ts";
 import { createConsole } from "./console/app.ts";
 import { type PeerReport, Peers } from "./console/peers.ts";
 import { applyYaml, listObjects, triggerConditions } from "./console/resources.ts";
-import type { FunctionSummary, Rejected } from "./console/status.ts";
+import type { FunctionSummary, Rejected, WorkerSummary } from "./console/status.ts";
 import { startControl } from "./control/control.ts";
 import type { DataPlane } from "./control/data-plane.ts";
 import { ensureDefaultBroker } from "./control/default-broker.ts";
@@ -25,59 +27,52 @@ import { followFunctions } from "./control/function-follower.ts";
 import { FunctionServices } from "./control/function-services.ts";
 import { Leadership } from "./control/leadership.ts";
 import { type ManifestWatch, watchManifests } from "./control/watch.ts";
-import { ByteBudget } from "./dispatch/byte-budget.ts";
-import { Caller } from "./dispatch/call.ts";
-import { DeadLetters } from "./dispatch/dead-letter.ts";
-import { Dispatcher } from "./dispatch/dispatcher.ts";
+import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Mover } from "./dispatch/mover.ts";
-import { Sender } from "./dispatch/send.ts";
-import { Settler } from "./dispatch/settle.ts";
 import { MeshError, messageOf } from "./errors.ts";
 import { checkCesql } from "./filter/cesql/compile.ts";
 import { checkDataFilter } from "./filter/data-filter.ts";
 import { FunctionFolder } from "./function-folder.ts";
 import { capacityOf, type HostAdapter, hostForControl, hostOfNone } from "./functions.ts";
 import type { BundleProblem } from "./host/bundle.ts";
-import { createGateway, type Gateway, parseFunctionHost } from "./host/gateway.ts";
+import { createGateway, type Gateway, isFunctionHost } from "./host/gateway.ts";
 import { type FunctionHost, startFunctionHost } from "./host/host.ts";
 import type { LogLine } from "./host/instance.ts";
 import { isPassedOn, noteUnmatched } from "./ingress/accept.ts";
 import { createIngress, type IngressParts } from "./ingress/app.ts";
-import { Holders } from "./ingress/holders.ts";
 import { NatsRequests } from "./ingress/nats-requests.ts";
 import { createPlainIngress } from "./ingress/plain.ts";
-import type { WaitBounds } from "./ingress/preference.ts";
-import type { RequestReplyParts } from "./ingress/request-reply.ts";
-import { Counters } from "./journal/counters.ts";
-import { JournalReader } from "./journal/reader.ts";
 import type { JournalRecord } from "./journal/record.ts";
-import { JournalWriter } from "./journal/writer.ts";
 import { type Closeable, CloseStack } from "./lifecycle.ts";
 import { type Listener, listen } from "./listen.ts";
 import type { Log } from "./log.ts";
 import { connectNats, type MeshConnection } from "./nats/connection.ts";
 import { openDataDir } from "./nats/data-dir.ts";
 import { type NatsServer, startNats } from "./nats/launcher.ts";
-import { Requester } from "./reply/requester.ts";
-import { Responder } from "./reply/responder.ts";
-import { Seal } from "./reply/seal.ts";
+import {
+  ingressParts,
+  openPlane,
+  type Plane,
+  requestParts,
+  startDispatch,
+  unmatchedParts,
+  waitBounds,
+} from "./plane.ts";
 import { admitObject } from "./resources/admission.ts";
 import { SERVICE, TRIGGER } from "./resources/kinds.ts";
 import { RouteTable } from "./routes/table.ts";
 import { openNatsKvStore } from "./store/natskv.ts";
 import type { Store } from "./store/store.ts";
-import { ackWaitMs } from "./stream/consumer.ts";
-import { EventStore } from "./stream/event-store.ts";
 import { StreamGuard } from "./stream/guard.ts";
 import { defaultBytesMax } from "./stream/guard-decision.ts";
-import { Leases } from "./stream/lease.ts";
-import { outboxOf } from "./stream/outbox.ts";
+import type { Leases } from "./stream/lease.ts";
 import { Provisioner } from "./stream/provision.ts";
-import { Publisher } from "./stream/publish.ts";
 import { openRouteBucket } from "./stream/route-bucket.ts";
 import { RouteFollower } from "./stream/route-follower.ts";
 import { RouteWriter } from "./stream/route-writer.ts";
 import { controlLease, leaseBucket, resourceBucket, routeBucket } from "./stream/subjects.ts";
+import { Crew } from "./workers/crew.ts";
+import { startWorkerProcess } from "./workers/worker-process.ts";
 
 export interface MeshOptions {
   readonly config: Config;
@@ -95,12 +90,16 @@ export interface MeshOptions {
   readonly onFunctionChange: (change: { name: string; problems: readonly BundleProblem[] }) => void;
   /** What happens to events. */
   readonly onRecord: (record: JournalRecord) => void;
+  /** So many records of workers are not going to be told. */
+  readonly onRecordsMissed: (count: number) => void;
   /** Ends a start that is still under way. */
   readonly signal: AbortSignal;
   /** What this process does. */
   readonly roles: ReadonlySet<Role>;
   /** Whether other processes do the same on the same NATS: one control plane at a time, routes through NATS. */
   readonly shared: boolean;
+  /** Processes that share ingress and dispatch, this one among them; 1 when it does neither. */
+  readonly workers: number;
 }
 
 export interface Mesh extends Closeable {
@@ -117,8 +116,6 @@ const journalAgeMs = 24 * 3_600_000;
 const journalBytesMax = 64 * 1024 * 1024;
 /** Pulls are answered every few seconds, or asked again: after this, whatever the reason, nobody is served. */
 const pullSilenceMs = 20_000;
-/** What the largest event leaves of max_payload for headers. */
-const headerReserveBytes = 64 * 1024;
 /** What a server that is not ours is taken to have for events: its disk cannot be seen from here. */
 const foreignStorageBytes = 32 * 1024 ** 3;
 /** How often it is looked whether the routes have arrived. */
@@ -151,21 +148,19 @@ class Starting {
   #nats: NatsServer | undefined;
   #connection: MeshConnection | undefined;
   #jsm: JetStreamManager | undefined;
-  #counters: Counters | undefined;
-  #publisher: Publisher | undefined;
-  #deadLetters: DeadLetters | undefined;
+  #plane: Plane | undefined;
   #dispatcher: Dispatcher | undefined;
   #host: FunctionHost | undefined;
   #gateway: Gateway = () => false;
   #store: Store | undefined;
-  #waiting: Pick<RequestReplyParts, "requester" | "responder" | "seal" | "holders"> | undefined;
-  #eventStore: EventStore | undefined;
-  #journal: JournalWriter | undefined;
   #manifests: ManifestWatch | undefined;
   #functionFollower: Closeable | undefined;
   #leadership: Leadership | undefined;
   #peers: Peers | undefined;
   #guard: StreamGuard | undefined;
+  #crew: Crew | undefined;
+  /** For functions, of requests that came to a worker. */
+  #relayedGateway: Gateway = () => false;
 
   constructor(options: MeshOptions, closing: CloseStack) {
     this.#options = options;
@@ -179,28 +174,35 @@ class Starting {
     const console_ = await this.#listenConsole();
     const ingress = roles.has("ingress") ? await this.#listenIngress() : undefined;
     const { nats, connection, jsm } = await this.#connect(dataDir);
-    const parts = await this.#openPlanes(connection, jsm);
+    const functionsPort = await this.#listenForRelays();
+    // They drain while the parts that follow do, and need NATS for it.
+    this.#closing.defer("workers", () => this.#crew?.close());
+    const { plane, provisioner } = await this.#openPlane(connection, jsm);
     const ownUrl = ingress === undefined ? "" : `http://${printable(config.host)}:${ingress.port}`;
     this.#eventsUrl = config.publicUrl ?? ownUrl;
     const { adapter, host, bundleDir } = await this.#startHost(dataDir.path);
     const store = await this.#openStore(connection);
-    await parts.provisioner.ensureBuckets(resourceBucket, leaseBucket);
-    if (host !== undefined) this.#startDispatch(connection, parts, host);
-    const control = { store, adapter, provisioner: parts.provisioner };
+    await provisioner.ensureBuckets(resourceBucket, leaseBucket);
+    if (host !== undefined) this.#startDispatch(plane, host);
+    const control = { store, adapter, provisioner };
     const watchFunctions = () => this.#watchFunctions({ adapter, bundleDir });
-    if (shared) await this.#share(connection, { ...control, leases: parts.leases, watchFunctions });
+    if (shared) await this.#share(connection, { ...control, leases: plane.leases, watchFunctions });
     else {
-      const dataPlane = this.#dataPlane(parts.provisioner, (routes) => this.#table.set(routes));
+      const routes = await this.#ownRoutes(connection, provisioner);
+      const dataPlane = this.#dataPlane(provisioner, routes.set);
       await this.#startControl({ ...control, dataPlane, closing: this.#closing, watchFunctions });
+      await routes.complete();
     }
     if (ingress !== undefined) {
       await this.#startGuard(jsm, nats.owned ? dataDir.path : undefined);
-      this.#startNatsRequests(connection);
+      this.#startNatsRequests(plane);
     }
+    await this.#startWorkers(nats, functionsPort);
     this.#phase = "ready";
     this.#closing.defer("acceptance", () => {
       this.#phase = "draining";
       ingress?.stopAccepting();
+      this.#crew?.drain();
     });
     return {
       eventsUrl: ownUrl === "" ? this.#eventsUrl : ownUrl,
@@ -250,17 +252,15 @@ class Starting {
       await connectNats(nats.target, { name: "weft", clock, log }),
     );
     this.#connection = connection;
-    this.#closing.defer("outbox", () => outboxOf(connection.nc).flush());
     this.#jsm = await jetstreamManager(connection.nc, { checkAPI: false });
     return { nats, connection, jsm: this.#jsm };
   }
 
-  async #openPlanes(connection: MeshConnection, jsm: JetStreamManager): Promise<PlaneParts> {
+  async #openPlane(
+    connection: MeshConnection,
+    jsm: JetStreamManager,
+  ): Promise<{ plane: Plane; provisioner: Provisioner }> {
     const { config, clock, log } = this.#options;
-    const publisher = this.#closing.use("publisher", new Publisher(connection.nc, clock));
-    this.#publisher = publisher;
-    connection.onDisconnect(() => publisher.setConnected(false));
-    connection.onReconnect(() => publisher.setConnected(true));
     const provisioner = new Provisioner(jsm, {
       replicas: config.replicas,
       eventAgeMs: config.retention,
@@ -270,42 +270,19 @@ class Starting {
       journalBytesMax,
     });
     await provisioner.ensureShared();
-    this.#counters = this.#closing.use("counters", new Counters({ publisher, jsm, clock }));
-    const journal = this.#closing.use("journal", new JournalWriter({ publisher, clock, log }));
-    journal.follow((record) => this.#tell(record));
-    this.#journal = journal;
-    this.#deadLetters = new DeadLetters({ jsm, publisher, clock });
-    this.#eventStore = new EventStore({ publisher, nc: connection.nc, clock });
-    const leases = await Leases.open(connection.nc, {
+    const plane = await openPlane({
+      connection,
+      jsm,
+      config,
       clock,
       log,
-      replicas: config.replicas,
-      owner: `${hostname()} ${process.pid}`,
+      table: this.#table,
+      portion: { index: 0, of: this.#options.workers },
+      onRecord: (record) => this.#tell(record),
+      closing: this.#closing,
     });
-    const { nc } = connection;
-    const requester = this.#closing.use(
-      "requester",
-      new Requester({ nc, jsm, publisher, clock, log, waitersMax: config.requestsMax }),
-    );
-    connection.onReconnect(() => requester.restart());
-    const journalReader = new JournalReader({ jsm, clock });
-    const responder = new Responder({ nc, jsm, publisher });
-    this.#waiting = {
-      requester,
-      responder,
-      seal: await Seal.open(nc, { replicas: config.replicas }),
-      holders: new Holders({ table: this.#table, jsm, journalReader }),
-    };
-    return {
-      provisioner,
-      leases,
-      responder,
-      journal,
-      journalReader,
-      counters: this.#counters,
-      deadLetters: this.#deadLetters,
-      store: this.#eventStore,
-    };
+    this.#plane = plane;
+    return { plane, provisioner };
   }
 
   async #openStore(connection: MeshConnection): Promise<Store> {
@@ -343,6 +320,7 @@ class Starting {
     this.#closing.defer("function host", () => host.close({ deadlineMs: config.drain }));
     this.#host = host;
     this.#gateway = createGateway({ host, clock });
+    this.#relayedGateway = createGateway({ host, clock, isRelayed: true });
     return {
       adapter: hostForControl(host, {
         bundleDir,
@@ -353,62 +331,88 @@ class Starting {
     };
   }
 
-  #startDispatch(connection: MeshConnection, parts: PlaneParts, host: FunctionHost): void {
-    const { config, clock, log } = this.#options;
-    const { nc } = connection;
-    const capacity = capacityOf(host);
-    const random = Math.random;
-    const answerBytesMax = this.#eventBytesMax() + headerReserveBytes;
-    const sender = this.#closing.use("sender", new Sender({ clock, answerBytesMax }));
-    const caller = new Caller({ sender, capacity, store: parts.store, table: this.#table, clock });
-    const settler = new Settler({
-      ...parts,
-      caller,
-      clock,
-      log,
-      random,
-      onReplyStored: (broker, reply) => noteUnmatched(this.#unmatchedParts(parts.journal), broker, reply),
-    });
-    const dispatcher = new Dispatcher({
-      nc,
-      jsm: present(this.#jsm),
-      leases: parts.leases,
-      budget: new ByteBudget(),
-      ackWaitMs,
-      clock,
-      log,
-      caller,
-      capacity,
-      settler,
-      journalReader: parts.journalReader,
-      isPassedOn,
-      random,
-      table: this.#table,
-      drainMs: config.drain,
-    });
-    this.#dispatcher = this.#closing.use("dispatcher", dispatcher);
-    connection.onReconnect(() => dispatcher.restart());
+  #startDispatch(plane: Plane, host: FunctionHost): void {
+    const { nc, jsm, clock, log, table, store, connection } = plane;
+    const { dispatcher, settler } = startDispatch(plane, { capacity: capacityOf(host) });
+    this.#dispatcher = dispatcher;
     const mover = new Mover({
       nc,
-      jsm: present(this.#jsm),
+      jsm,
       clock,
       log,
-      table: this.#table,
-      store: parts.store,
+      table,
+      store,
       settler,
-      onEntered: (broker, event) => noteUnmatched(this.#unmatchedParts(parts.journal), broker, event),
+      onEntered: (broker, event) => noteUnmatched(unmatchedParts(plane), broker, event),
     });
     this.#closing.use("mover of delayed events", mover);
     connection.onReconnect(() => mover.restart());
   }
 
-  #unmatchedParts(journal: JournalWriter): Parameters<typeof noteUnmatched>[0] {
+  /**
+   * Routes of a control plane that is the only one. Workers read them from the route bucket, where `complete`
+   * removes those of an earlier run.
+   */
+  async #ownRoutes(
+    { nc }: MeshConnection,
+    provisioner: Provisioner,
+  ): Promise<{ set: DataPlane["setRoutes"]; complete: () => Promise<void> }> {
+    const { config, clock, log, workers } = this.#options;
+    const table = this.#table;
+    if (workers === 1) return { set: (routes) => table.set(routes), complete: async () => {} };
+    this.#peers = this.#closing.use("peers", new Peers({ nc, log, report: () => this.#report() }));
+    const kv = await openRouteBucket(nc, { replicas: config.replicas });
+    await provisioner.ensureBuckets(routeBucket);
+    const writer = this.#closing.use("routes", new RouteWriter({ kv, clock, log, mayWrite: () => true }));
     return {
-      table: this.#table,
-      journal,
-      now: () => rfc3339(this.#options.clock.now()),
-      onUnmatched: (uid) => this.#counters?.add(uid, "unmatched"),
+      set: (routes) => {
+        table.set(routes);
+        writer.set(routes);
+      },
+      complete: () => writer.complete({ brokers: [], triggers: [] }),
     };
+  }
+
+  /** Where workers bring requests for functions; undefined when there are no workers, or no functions here. */
+  async #listenForRelays(): Promise<number | undefined> {
+    const { clock, roles, workers } = this.#options;
+    if (workers === 1 || !roles.has("ingress") || !roles.has("dispatch")) return undefined;
+    const { fetch } = createIngress(this.#ingressParts(() => this.#relayedGateway));
+    const options = { fetch, host: "127.0.0.1", port: 0, flag: "--workers", clock };
+    return this.#closing.use("port for workers", await listen(options)).port;
+  }
+
+  /** Resolves when all workers serve. The routes must be written. */
+  async #startWorkers(nats: NatsServer, functionsPort: number | undefined): Promise<void> {
+    const { config, clock, log, roles, signal, workers, onRecordsMissed } = this.#options;
+    if (workers === 1) return;
+    this.#waitingFor = "its workers";
+    const crew = new Crew({
+      count: workers,
+      settings: { config, roles: [...roles], nats: nats.target, functionsPort },
+      clock,
+      log,
+      drainMs: config.drain,
+      onRecords: (records, missed) => {
+        for (const record of records) this.#tell(record);
+        if (missed > 0) onRecordsMissed(missed);
+      },
+      start: startWorkerProcess,
+    });
+    this.#crew = crew;
+    this.#refuseInWorkers();
+    await crew.ready(signal);
+    if (signal.aborted) throw new Error("stopped while starting");
+  }
+
+  #refuseInWorkers(): void {
+    const refusals = [...(this.#guard?.refusals() ?? [])].map(([path, { detail }]) => ({
+      path,
+      field: detail.field,
+      found: detail.found,
+      fix: detail.fix,
+    }));
+    this.#crew?.refuse(refusals);
   }
 
   #dataPlane(provisioner: Provisioner, setRoutes: DataPlane["setRoutes"]): DataPlane {
@@ -592,7 +596,7 @@ class Starting {
       host: hostname(),
       pid: process.pid,
       roles: [...this.#options.roles],
-      leads: this.#leadership?.isLeader ?? false,
+      leads: this.#leadership?.isLeader ?? !this.#options.shared,
       ready: this.#notReady() === undefined,
       inFlight: this.#dispatcher?.allInFlight() ?? {},
       functions: this.#functions().map(({ instances, ...each }) => ({ ...each, instances: [...instances] })),
@@ -600,47 +604,23 @@ class Starting {
   }
 
   #listenIngress(): Promise<Listener> {
-    const { config, clock, log } = this.#options;
-    const parts: IngressParts = {
-      table: this.#table,
-      get store() {
-        return store();
-      },
-      get journal() {
-        return journal();
-      },
-      now: () => rfc3339(clock.now()),
-      onUnmatched: (uid) => this.#counters?.add(uid, "unmatched"),
-      log,
-      requests: () => this.#requestParts(),
-      waits: this.#waits(),
-      limits: () => ({
-        eventBytesMax: this.#eventBytesMax(),
-        attributesBytesMax: config.attributesMax,
-        batchEventsMax: config.batchMax,
-      }),
-      gateway: (request, response) => this.#gateway(request, response),
-      isFunctionHost: (header) => parseFunctionHost(header) !== undefined,
-      refusal: (path) => this.#refusal(path),
-    };
-    const store = () => present(this.#eventStore);
-    const journal = () => present(this.#journal);
+    const { config, clock, workers } = this.#options;
+    const parts = this.#ingressParts(() => this.#gateway);
+    const share = workers === 1 ? {} : { share: (socket: Socket) => this.#crew?.share(socket) ?? false };
     return listen({
       fetch: createIngress(parts).fetch,
       plain: createPlainIngress(parts),
       ...{ host: config.host, port: config.port, flag: "--port", clock },
+      ...share,
     }).then((listener) => this.#closing.use("events port", listener));
   }
 
-  #requestParts(): RequestReplyParts {
-    const journal = present(this.#journal);
-    const store = present(this.#eventStore);
-    return { ...this.#unmatchedParts(journal), store, ...present(this.#waiting) };
-  }
-
-  #waits(): WaitBounds {
-    const { requestWait, requestWaitMax } = this.#options.config;
-    return { defaultMs: requestWait, maxMs: requestWaitMax };
+  #ingressParts(gateway: () => Gateway): IngressParts {
+    return ingressParts({ ...this.#options, table: this.#table }, () => present(this.#plane), {
+      gateway: (request, response) => gateway()(request, response),
+      isFunctionHost,
+      refusal: (path) => this.#refusal(path),
+    });
   }
 
   /** `storeDir`: where the server keeps its streams, when that is known. */
@@ -657,16 +637,17 @@ class Starting {
       log,
       table,
       ageMaxMs: config.retention,
+      onChange: () => this.#refuseInWorkers(),
       bytesMax: () => defaultBytesMax({ storageBytes, brokers: table.routes.brokers.length }),
     });
     this.#guard = this.#closing.use("stream guard", guard);
   }
 
   /** Requests of NATS clients are taken once the mesh is ready. */
-  #startNatsRequests({ nc }: MeshConnection): void {
-    const { log } = this.#options;
+  #startNatsRequests(plane: Plane): void {
+    const { nc, log, config } = plane;
     const refusal = (path: string) => this.#refusal(path);
-    const parts = { ...this.#requestParts(), nc, log, waits: this.#waits(), refusal };
+    const parts = { ...requestParts(plane), nc, log, waits: waitBounds(config), refusal };
     this.#closing.use("requests over NATS", new NatsRequests(parts));
   }
 
@@ -690,19 +671,20 @@ class Starting {
       inFlight: (uid) => this.#dispatcher?.inFlight(uid) ?? 0,
       functions: () => this.#functions(),
       peers: async () => (await this.#peers?.ask()) ?? [],
+      workers: () => this.#workers(),
       rejected: () => this.#rejected(),
       natsTrouble: () => present(this.#connection).trouble(),
       jsm: () => (this.#connection?.isConnected() ? this.#jsm : undefined),
-      counters: () => this.#counters,
+      counters: () => this.#plane?.counters,
       clock,
       triggersOf: ({ namespace, name }) =>
         this.#table.routes.triggers.filter((each) => each.namespace === namespace && each.broker === name),
-      deadLetters: () => this.#deadLetters,
+      deadLetters: () => this.#plane?.deadLetters,
       triggerDesk: () => ({
         store: present(this.#store),
         table: this.#table,
         jsm: present(this.#jsm),
-        publisher: present(this.#publisher),
+        publisher: present(this.#plane).publisher,
         clock,
         isPassedOn,
       }),
@@ -730,6 +712,18 @@ class Starting {
       name,
       instances: instances.map(({ pid, state }) => ({ pid, state })),
     }));
+  }
+
+  #workers(): WorkerSummary[] {
+    const crew = this.#crew;
+    if (crew === undefined) return [];
+    const own = { pid: process.pid, ready: this.#notReady() === undefined, connections: crew.kept };
+    const others = crew.workers.map(({ pid, isReady, connections }) => ({
+      pid,
+      ready: isReady,
+      connections,
+    }));
+    return [own, ...others];
   }
 
   #rejected(): Rejected[] {
@@ -760,11 +754,6 @@ class Starting {
       : new MeshError("STORAGE_UNAVAILABLE", { found: reason, fix: "Send it again in a moment" });
   }
 
-  /** Data and attributes of the largest event the server takes. */
-  #eventBytesMax(): number {
-    return (this.#connection?.nc.info?.max_payload ?? 1024 * 1024) - headerReserveBytes;
-  }
-
   #tell(record: JournalRecord): void {
     this.#options.onRecord(record);
     for (const follower of this.#followers) follower(record);
@@ -786,17 +775,6 @@ interface SharedParts extends ControlParts {
 /** The lease is no fence: what cannot be taken back is done only while it is held. */
 function requireLead(leads: () => boolean): void {
   if (!leads()) throw new Error("another process has taken over");
-}
-
-interface PlaneParts {
-  readonly provisioner: Provisioner;
-  readonly responder: Responder;
-  readonly leases: Leases;
-  readonly journal: JournalWriter;
-  readonly journalReader: JournalReader;
-  readonly counters: Counters;
-  readonly deadLetters: DeadLetters;
-  readonly store: EventStore;
 }
 
 function checkExpression(expression: string, options?: { dataPaths: boolean }): string | undefined {

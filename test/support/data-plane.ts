@@ -6,9 +6,10 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { systemClock } from "../../src/mesh/clock.ts";
 import { ByteBudget } from "../../src/mesh/dispatch/byte-budget.ts";
 import { Caller } from "../../src/mesh/dispatch/call.ts";
-import type { Capacity } from "../../src/mesh/dispatch/capacity.ts";
+import { noCapacity } from "../../src/mesh/dispatch/capacity.ts";
 import { DeadLetters } from "../../src/mesh/dispatch/dead-letter.ts";
 import { Dispatcher } from "../../src/mesh/dispatch/dispatcher.ts";
+import { type Portion, wholeDispatch } from "../../src/mesh/dispatch/portion.ts";
 import { Sender } from "../../src/mesh/dispatch/send.ts";
 import { Settler } from "../../src/mesh/dispatch/settle.ts";
 import type { Event } from "../../src/mesh/event/event.ts";
@@ -62,6 +63,8 @@ export interface DataPlane {
 }
 
 export interface DispatcherOptions {
+  /** What of the dispatch it does; all of it when absent. */
+  readonly portion?: Portion;
   readonly inHandBytesMax?: number;
   /** It never says that an attempt still runs. */
   readonly isSilent?: boolean;
@@ -93,14 +96,6 @@ class FaultyJournalReader extends JournalReader {
     return super.attempts(...asked);
   }
 }
-
-/** No function is hosted here. */
-const noCapacity: Capacity = {
-  slots: () => 0,
-  demand() {},
-  acquire: () => Promise.reject(new Error("there are no functions")),
-  onCapacity: () => ({ close() {} }),
-};
 
 export async function startDataPlane(options: DataPlaneOptions = {}): Promise<DataPlane> {
   const waitMs = options.ackWaitMs ?? ackWaitMs;
@@ -182,6 +177,7 @@ export async function startDataPlane(options: DataPlaneOptions = {}): Promise<Da
         random: Math.random,
         table,
         drainMs,
+        portion: wishes.portion ?? wholeDispatch,
       }),
     );
     connection.onReconnect(() => dispatcher.restart());

@@ -66,6 +66,8 @@ const statusSchema = z.object({
     }),
   ),
   rejected: z.array(rejectedSchema),
+  /** None when one process does all. */
+  workers: z.array(z.object({ pid: z.int(), ready: z.boolean(), connections: z.int() })).default([]),
 });
 export type MeshStatus = z.output<typeof statusSchema>;
 

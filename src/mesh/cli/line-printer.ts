@@ -28,6 +28,11 @@ export class LinePrinter {
     else this.#skipped++;
   }
 
+  /** So many records are not going to be told. */
+  missed(count: number): void {
+    this.#skipped += count;
+  }
+
   line(text: string): void {
     this.#lines.push(text);
     this.#timer ??= this.#clock.after(gatherMs, () => this.flush());

@@ -1,11 +1,13 @@
-/** `weft up`: the whole mesh in one process, until it is stopped. */
+/** `weft up`: the whole mesh on this machine, until it is stopped. */
 import { rm, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
 import { systemClock } from "../clock.ts";
 import { allRoles, type Config, parseConfig } from "../config.ts";
 import type { BundleProblem } from "../host/bundle.ts";
 import { createLog } from "../log.ts";
 import { type Mesh, type MeshOptions, startMesh } from "../mesh.ts";
+import { type WorkerCount, workerCount } from "../workers/count.ts";
 import { type Endpoints, endpointsFile } from "./client.ts";
 import type { CliContext, ExitCode } from "./context.ts";
 import { formatFunctionLine } from "./function-line.ts";
@@ -30,6 +32,7 @@ export async function runMesh(
   part: Pick<MeshOptions, "roles" | "shared">,
 ): Promise<ExitCode> {
   const { workingDirectory } = context;
+  const workers = workerCount({ asked: config.workers, ...part, cores: availableParallelism() });
   const startedMs = systemClock.monotonic();
   const printer = new LinePrinter(context.out, systemClock);
   const say = (line: string) => printer.line(line);
@@ -46,7 +49,9 @@ export async function runMesh(
       for (const problem of problems) say(formatProblem(name, problem, workingDirectory));
     },
     onRecord: (record) => printer.record(record),
+    onRecordsMissed: (count) => printer.missed(count),
     signal: context.stop,
+    workers: workers.count,
     ...part,
   });
   const endpoints = join(mesh.dataDir, endpointsFile);
@@ -55,8 +60,8 @@ export async function runMesh(
   printer.flush();
   context.out(
     part.shared
-      ? sharedBanner(mesh, part.roles, { seconds, workingDirectory })
-      : banner(mesh, config, { seconds, workingDirectory }),
+      ? sharedBanner(mesh, part.roles, { workers, seconds, workingDirectory })
+      : banner(mesh, config, { workers, seconds, workingDirectory }),
   );
   for (const { file, line, kind, name, message } of mesh.rejected()) {
     if (kind !== "Function") say(`rejected  ${file}:${line}  ${kind} ${name}: ${message}`);
@@ -77,11 +82,13 @@ function endpointsOf({ eventsUrl, controlUrl }: Mesh): Endpoints {
   return { events: eventsUrl, control: controlUrl, pid: process.pid };
 }
 
-function banner(
-  mesh: Mesh,
-  config: Config,
-  { seconds, workingDirectory }: { seconds: string; workingDirectory: string },
-): string {
+interface BannerFacts {
+  readonly workers: WorkerCount;
+  readonly seconds: string;
+  readonly workingDirectory: string;
+}
+
+function banner(mesh: Mesh, config: Config, { workers, seconds, workingDirectory }: BannerFacts): string {
   const url = mesh.eventsUrl.replace("127.0.0.1", "localhost");
   const data = relative(workingDirectory, mesh.dataDir) || ".";
   const nats = `${mesh.nats.safeUrl} (${mesh.nats.owned ? "embedded" : "yours"}, ${mesh.nats.version})`;
@@ -92,6 +99,7 @@ weft ${version} is ready (${seconds} s)
   control    ${mesh.controlUrl}   /readyz /weft/v1/status
   functions  ${config.functions}/ (watched)    manifests  ${config.manifests.join(", ")} (watched)
   data       ${data}/    NATS ${nats}
+  workers    ${workers.count} ${workers.why}
 
   Send an order through the example pipeline, from another terminal:
 
@@ -108,14 +116,15 @@ weft ${version} is ready (${seconds} s)
 function sharedBanner(
   mesh: Mesh,
   roles: MeshOptions["roles"],
-  { seconds, workingDirectory }: { seconds: string; workingDirectory: string },
+  { workers, seconds, workingDirectory }: BannerFacts,
 ): string {
   const lines = [
     `\nweft ${version} is ready (${seconds} s)\n`,
     `  roles      ${[...roles].join(", ")}`,
     ...(roles.has("ingress") ? [`  events     ${mesh.eventsUrl}/<namespace>/<broker>`] : []),
     `  control    ${mesh.controlUrl}   /readyz /weft/v1/status`,
-    `  data       ${relative(workingDirectory, mesh.dataDir) || "."}/    NATS ${mesh.nats.safeUrl} (${mesh.nats.version})\n`,
+    `  data       ${relative(workingDirectory, mesh.dataDir) || "."}/    NATS ${mesh.nats.safeUrl} (${mesh.nats.version})`,
+    `  workers    ${workers.count} ${workers.why}\n`,
     "  The other processes of this mesh: npx weft status --json     Stop: Ctrl-C\n\n",
   ];
   return lines.join("\n");

@@ -33,6 +33,14 @@ export interface FunctionSummary {
   readonly instances: readonly { readonly pid: number; readonly state: string }[];
 }
 
+/** One of the processes that share ingress and dispatch, the first of them this one. */
+export interface WorkerSummary {
+  readonly pid: number;
+  readonly ready: boolean;
+  /** Connections to the events port that it was given since it started. */
+  readonly connections: number;
+}
+
 export interface StatusParts {
   readonly clock: Clock;
   readonly version: string;
@@ -45,6 +53,8 @@ export interface StatusParts {
   readonly functions: () => readonly FunctionSummary[];
   /** What all processes of the mesh say, this one among them; none when this process is the whole mesh. */
   readonly peers: () => Promise<readonly PeerReport[]>;
+  /** None when this process is alone. */
+  readonly workers: () => readonly WorkerSummary[];
   readonly rejected: () => readonly Rejected[];
   /** undefined while NATS is not connected. */
   readonly jsm: () => JetStreamManager | undefined;
@@ -77,6 +87,7 @@ export class StatusReader {
   /** Figures of NATS are the last known while it does not answer; `stale` says so. */
   async read(): Promise<Record<string, unknown>> {
     const { version, pid, ready, nats, functions, rejected, brokers, triggers, inFlight } = this.#parts;
+    const workers = this.#parts.workers();
     const listed = { brokers: brokers(), triggers: triggers() };
     const [found, peers] = await Promise.all([this.#figures(listed), this.#parts.peers()]);
     const figures = found ?? this.#last;
@@ -107,6 +118,7 @@ export class StatusReader {
       }),
       functions: peers.length === 0 ? functions() : functionsOf(peers),
       rejected: rejected(),
+      ...(workers.length === 0 ? {} : { workers }),
       ...(peers.length === 0 ? {} : { processes: peers.map(toProcess) }),
     };
   }

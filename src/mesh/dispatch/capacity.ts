@@ -2,6 +2,8 @@
  * What the dispatcher asks of whoever runs functions: room first, then the request. A burst onto a sleeping
  * function queues durably in JetStream, and a cold start never costs an attempt (DESIGN §8).
  */
+import { MeshError } from "../errors.ts";
+
 export interface FunctionRef {
   readonly namespace: string;
   readonly name: string;
@@ -27,3 +29,13 @@ export interface Capacity {
   /** Calls back when slots may have grown; the callback must not throw. */
   onCapacity(listener: () => void): { close(): void };
 }
+
+/** Of a process that runs no functions. */
+export const noCapacity: Capacity = {
+  slots: () => 0,
+  demand() {},
+  async acquire({ namespace, name }) {
+    throw new MeshError("FUNCTION_UNAVAILABLE", { found: `${namespace}/${name} runs in another process` });
+  },
+  onCapacity: () => ({ close() {} }),
+};

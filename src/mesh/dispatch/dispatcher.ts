@@ -1,16 +1,21 @@
-/** A worker for every trigger that has a broker here, kept in step with the route table. */
+/** A worker for every trigger that has a broker and a part for this process, kept in step with the route table. */
 import type { Closeable } from "../lifecycle.ts";
 import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
+import { type Portion, partOf } from "./portion.ts";
 import { Worker, type WorkerParts } from "./worker.ts";
 
 export interface DispatcherParts extends WorkerParts {
   /** How long `close` lets attempts in flight finish. */
   readonly drainMs: number;
+  /** What of the dispatch is this process's. */
+  readonly portion: Portion;
 }
 
 export class Dispatcher implements Closeable {
   readonly #parts: DispatcherParts;
   readonly #workers = new Map<string, Worker>();
+  /** A route that did not change has the part it had. */
+  readonly #partsByRoute = new WeakMap<TriggerRoute, { readonly part: TriggerRoute | undefined }>();
   readonly #closings = new Set<Promise<void>>();
   readonly #subscriptions: { close(): void }[];
   #closed = false;
@@ -63,7 +68,8 @@ export class Dispatcher implements Closeable {
     const wanted = new Map<string, { broker: BrokerRoute; trigger: TriggerRoute }>();
     for (const trigger of table.routes.triggers) {
       const broker = table.broker(`${trigger.namespace}/${trigger.broker}`);
-      if (broker !== undefined) wanted.set(trigger.uid, { broker, trigger });
+      const part = broker === undefined ? undefined : this.#partOf(trigger);
+      if (broker !== undefined && part !== undefined) wanted.set(trigger.uid, { broker, trigger: part });
     }
     for (const [uid, { route, broker }] of this.#workers) {
       // A rewound trigger has a new consumer: what its worker knows of the old one means nothing there. One that
@@ -83,6 +89,14 @@ export class Dispatcher implements Closeable {
       if (worker === undefined) this.#workers.set(uid, new Worker(this.#parts, broker, trigger));
       else if (worker.route !== trigger || worker.broker !== broker) worker.update(broker, trigger);
     }
+  }
+
+  #partOf(route: TriggerRoute): TriggerRoute | undefined {
+    const known = this.#partsByRoute.get(route);
+    if (known !== undefined) return known.part;
+    const part = partOf(route, this.#parts.portion);
+    this.#partsByRoute.set(route, { part });
+    return part;
   }
 
   #retire(uid: string): void {

@@ -189,6 +189,7 @@ export class Worker implements BudgetHolder {
       triggerUid: this.#route.uid,
       onOpen: () => {
         this.#events = this.#puller(stream, "e");
+        this.#redrives.refill();
       },
       onShut: () => this.#endTerm(),
       onReady: () => this.refill(),
@@ -248,8 +249,10 @@ export class Worker implements BudgetHolder {
   }
 
   #redriveRoom(): number {
-    const { subscriber, concurrency, paused } = this.#route;
+    const { subscriber, concurrency, paused, order } = this.#route;
     if (this.#closing || paused || subscriber === undefined) return 0;
+    // Redrives of an ordered trigger share the window of whoever is the active process.
+    if (order !== undefined && this.#events === undefined) return 0;
     return Math.max(1, Math.floor(concurrency / redriveShare)) - this.#waiting.r.size;
   }
 

@@ -19,12 +19,17 @@ import type { Lease, ServiceRef } from "./service.ts";
 export interface GatewayOptions {
   readonly host: Pick<FunctionHost, "has" | "acquire" | "timeoutMs">;
   readonly clock: Clock;
+  /** Its requests come from relays (relay.ts), which say who the client is. */
+  readonly isRelayed?: boolean;
 }
+
+/** Who a relay's client is. Whatever begins like this reaches no function. */
+export const clientHeader = "weft-client";
 
 /** Returns whether the request was for a function; if so, it answers it. */
 export type Gateway = (request: IncomingMessage, response: ServerResponse) => boolean;
 
-export function createGateway({ host, clock }: GatewayOptions): Gateway {
+export function createGateway({ host, clock, isRelayed = false }: GatewayOptions): Gateway {
   const agent = new Agent({ keepAlive: true, maxFreeSockets: 64 });
   return (incoming, response) => {
     const service = parseFunctionHost(incoming.headers.host);
@@ -34,7 +39,7 @@ export function createGateway({ host, clock }: GatewayOptions): Gateway {
     else if (!host.has(service)) {
       const name = `${service.namespace}/${service.name}`;
       answer(response, 404, `Error getting active endpoint: service ${name} not found`);
-    } else void proxy(incoming, response, { service, host, clock, agent });
+    } else void proxy(incoming, response, { service, host, clock, isRelayed, agent });
     return true;
   };
 }
@@ -50,7 +55,12 @@ export function parseFunctionHost(header: string | undefined): ServiceRef | unde
   return name === undefined || namespace === undefined ? undefined : { namespace, name };
 }
 
-interface Proxied extends GatewayOptions {
+/** Whether a Host header may be a function's, there or not. */
+export function isFunctionHost(header: string): boolean {
+  return parseFunctionHost(header) !== undefined;
+}
+
+interface Proxied extends Required<GatewayOptions> {
   readonly service: ServiceRef;
   readonly agent: Agent;
 }
@@ -59,7 +69,7 @@ interface Proxied extends GatewayOptions {
 async function proxy(
   incoming: IncomingMessage,
   response: ServerResponse,
-  { service, host, clock, agent }: Proxied,
+  { service, host, clock, isRelayed, agent }: Proxied,
 ): Promise<void> {
   const abort = new AbortController();
   const timer = clock.after(host.timeoutMs(service) ?? 300_000, () => abort.abort(timedOut));
@@ -69,7 +79,8 @@ async function proxy(
   let lease: Lease | undefined;
   try {
     lease = await host.acquire(service, abort.signal);
-    await forward(incoming, response, { lease, agent, signal: abort.signal });
+    const headers = forwardedHeaders(incoming, isRelayed);
+    await forward(incoming, response, { lease, headers, agent, signal: abort.signal });
     lease.release("answered");
   } catch (error) {
     lease?.release(response.headersSent ? "answered" : "broken");
@@ -89,13 +100,18 @@ const callerGone = new Error("the caller went away");
 function forward(
   incoming: IncomingMessage,
   response: ServerResponse,
-  { lease, agent, signal }: { lease: Lease; agent: Agent; signal: AbortSignal },
+  {
+    lease,
+    headers,
+    agent,
+    signal,
+  }: { lease: Lease; headers: IncomingHttpHeaders; agent: Agent; signal: AbortSignal },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const outgoing = request(new URL(lease.url), {
       path: incoming.url,
       method: incoming.method,
-      headers: { ...forwardedHeaders(incoming), ...lease.headers },
+      headers: { ...headers, ...lease.headers },
       agent,
       signal,
     });
@@ -109,11 +125,13 @@ function forward(
   });
 }
 
-function forwardedHeaders(incoming: IncomingMessage): IncomingHttpHeaders {
+function forwardedHeaders(incoming: IncomingMessage, isRelayed: boolean): IncomingHttpHeaders {
   const headers = endToEnd(incoming.headers);
+  const relayed = isRelayed ? headers[clientHeader] : undefined;
+  const address = relayed === undefined ? incoming.socket.remoteAddress : String(relayed);
   // Only the mesh itself says which trigger delivers, and for how long.
   for (const name of Object.keys(headers)) if (/^(?:weft-|knative-serving-)/.test(name)) delete headers[name];
-  const client = incoming.socket.remoteAddress?.replace(/^::ffff:/, "") ?? "unknown";
+  const client = address?.replace(/^::ffff:/, "") ?? "unknown";
   const before = headers["x-forwarded-for"];
   const hops = before === undefined ? [client] : [...String(before).split(/,\s*/), client];
   headers["x-forwarded-for"] = hops.join(", ");
@@ -121,9 +139,9 @@ function forwardedHeaders(incoming: IncomingMessage): IncomingHttpHeaders {
   headers["x-forwarded-host"] ??= incoming.headers.host;
   headers.forwarded ??= hops
     .map((hop, index) => {
-      const address = hop.includes(":") ? `"[${hop}]"` : hop;
+      const node = hop.includes(":") ? `"[${hop}]"` : hop;
       const rest = `;host=${headers["x-forwarded-host"]};proto=${headers["x-forwarded-proto"]}`;
-      return `for=${address}${index === 0 ? rest : ""}`;
+      return `for=${node}${index === 0 ? rest : ""}`;
     })
     .join(", ");
   headers["k-proxy-request"] = "activator";
@@ -142,7 +160,8 @@ const hopByHop = [
   "upgrade",
 ];
 
-function endToEnd(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+/** Headers that are meant for whoever is at the end, not for the next one. */
+export function endToEnd(headers: IncomingHttpHeaders): IncomingHttpHeaders {
   const kept = { ...headers };
   const named = String(headers.connection ?? "")
     .toLowerCase()

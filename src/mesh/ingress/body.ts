@@ -53,6 +53,14 @@ export function discardRest(request: IncomingMessage): void {
   request.resume();
 }
 
+/** Throws EVENT_TOO_LARGE when a body that was read otherwise is over the bound. */
+export function requireFits(body: Uint8Array, rawHeaders: readonly string[], limits: BodyLimits): void {
+  if (body.length <= limits.eventBytesMax) return;
+  const at = rawHeaders.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === "content-type");
+  const bound = boundFor(at === -1 ? "" : (rawHeaders[at + 1] ?? ""), limits);
+  if (body.length > bound) throw tooLarge(`${body.length} bytes`, bound);
+}
+
 function boundFor(contentType: string, { eventBytesMax }: BodyLimits): number {
   const framed = contentType.toLowerCase().startsWith("application/cloudevents");
   if (!framed) return eventBytesMax;

@@ -6,6 +6,7 @@ import type { PlainAnswer, PlainHandler, PlainRequest } from "../http1/plain-lan
 import { accept } from "./accept.ts";
 import { accepted, refusalAnswer } from "./answer.ts";
 import type { IngressParts } from "./app.ts";
+import { requireFits } from "./body.ts";
 
 const brokerTarget = /^\/[^/?]+\/[^/?]+$/;
 
@@ -22,8 +23,7 @@ export function createPlainIngress(parts: PlainParts): PlainHandler {
     return lastHost.isFunction;
   };
   return {
-    takes: ({ target, host, bodyBytes }) =>
-      brokerTarget.test(target) && !isFunction(host) && bodyBytes <= parts.limits().eventBytesMax,
+    takes: ({ target, host }) => brokerTarget.test(target) && !isFunction(host),
     answer: (request) => answer(parts, request),
   };
 }
@@ -33,7 +33,9 @@ async function answer(parts: PlainParts, { target, fields, body }: PlainRequest)
     const path = target.slice(1);
     const refusal = parts.refusal(path);
     if (refusal !== undefined) throw refusal;
-    await accept(parts, { path, rawHeaders: fields, body, limits: parts.limits() });
+    const limits = parts.limits();
+    requireFits(body, fields, limits);
+    await accept(parts, { path, rawHeaders: fields, body, limits });
     return accepted;
   } catch (error) {
     return refusalAnswer(parts.log, error);

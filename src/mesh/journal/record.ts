@@ -63,14 +63,15 @@ export type AttemptRecord = z.output<typeof attemptRecordSchema>;
 export type OutcomeRecord = z.output<typeof outcomeRecordSchema>;
 
 /** An event nobody wanted; only followers see it, the event itself is in the stream. */
-export interface UnmatchedRecord {
-  readonly kind: "unmatched";
-  readonly broker: string;
-  readonly id: string;
-  readonly type: string;
-  readonly source: string;
-  readonly at: string;
-}
+export const unmatchedRecordSchema = z.object({
+  kind: z.literal("unmatched"),
+  broker: z.string(),
+  id: z.string(),
+  type: z.string(),
+  source: z.string(),
+  at: z.string(),
+});
+export type UnmatchedRecord = z.output<typeof unmatchedRecordSchema>;
 
 export type JournalRecord = AttemptRecord | OutcomeRecord | UnmatchedRecord;
 

@@ -29,6 +29,8 @@ export interface StreamGuardOptions {
   readonly ageMaxMs: number;
   /** The cap of a stream that has none of its own. */
   readonly bytesMax: () => number;
+  /** A broker is refused events from now on, or no longer. Must not throw. */
+  readonly onChange?: () => void;
 }
 
 const tickMs = 250;
@@ -68,6 +70,12 @@ export class StreamGuard implements Closeable {
     return streamFull(path, { ...watched, refusal: watched.refusal }, this.#nameOf(watched.refusal.hold));
   }
 
+  /** All that hold now, by broker (`<namespace>/<broker>`). */
+  refusals(): ReadonlyMap<string, MeshError> {
+    const found = [...this.#watched.keys()].map((path) => [path, this.refusal(path)] as const);
+    return new Map(found.flatMap(([path, refusal]) => (refusal === undefined ? [] : [[path, refusal]])));
+  }
+
   async close(): Promise<void> {
     this.#timer.cancel();
     await Promise.all(this.#looks);
@@ -77,7 +85,7 @@ export class StreamGuard implements Closeable {
     this.#tick++;
     const { table, log } = this.#options;
     const brokers = new Map(table.routes.brokers.map((route) => [`${route.namespace}/${route.name}`, route]));
-    for (const path of this.#watched.keys()) if (!brokers.has(path)) this.#watched.delete(path);
+    for (const path of this.#watched.keys()) if (!brokers.has(path)) this.#forget(path);
     for (const [path, broker] of brokers) {
       const watched = this.#watched.get(path) ?? unseen();
       this.#watched.set(path, watched);
@@ -108,7 +116,7 @@ export class StreamGuard implements Closeable {
     const calm = isCalm({ bytes: state.bytes, bytesMax: cap, oldestMs, ageMaxMs });
     watched.nextTick = this.#tick + (calm ? calmTicks : 1);
     if (calm) {
-      watched.refusal = undefined;
+      this.#decide(watched, undefined);
       return;
     }
     const holds = await this.#holds(broker, info);
@@ -130,8 +138,20 @@ export class StreamGuard implements Closeable {
       const fields = { stage: "stream", broker: `${broker.namespace}/${broker.name}`, ...refusal };
       log.warn(fields, refusal === undefined ? "events are taken again" : "events are refused");
     }
-    watched.refusal = refusal;
+    this.#decide(watched, refusal);
     if (purgeBefore !== undefined) await jsm.streams.purge(stream, { seq: purgeBefore });
+  }
+
+  #decide(watched: Watched, refusal: Refusal | undefined): void {
+    const isChange = (refusal === undefined) !== (watched.refusal === undefined);
+    watched.refusal = refusal;
+    if (isChange) this.#options.onChange?.();
+  }
+
+  #forget(path: string): void {
+    const wasRefused = this.#watched.get(path)?.refusal !== undefined;
+    this.#watched.delete(path);
+    if (wasRefused) this.#options.onChange?.();
   }
 
   /** S2. */

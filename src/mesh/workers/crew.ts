@@ -1,0 +1,144 @@
+/**
+ * The workers of this process: started, kept running, given connections, stopped.
+ *
+ * R1  a worker that ends is started again, after a wait that grows while it does not stay up.
+ * R2  a connection goes to who is next of those that are ready, this process among them: it always is.
+ * R3  after `drain` nothing is started any more.
+ */
+import type { Socket } from "node:net";
+import type { Clock } from "../clock.ts";
+import type { JournalRecord } from "../journal/record.ts";
+import { background, type Closeable } from "../lifecycle.ts";
+import type { Log } from "../log.ts";
+import type { BrokerRefusal, WorkerSettings } from "./messages.ts";
+import { nextTurn } from "./turn.ts";
+import type { WorkerHandle, WorkerOptions } from "./worker-process.ts";
+
+export interface CrewOptions {
+  /** Processes in all, this one among them. */
+  readonly count: number;
+  readonly settings: Omit<WorkerSettings, "portion" | "refusals">;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly onRecords: (records: readonly JournalRecord[], missed: number) => void;
+  /** How long a stop lets attempts in flight finish. */
+  readonly drainMs: number;
+  readonly start: (options: WorkerOptions) => WorkerHandle;
+}
+
+/** R1: what a worker that was up for less than this is counted as. */
+const stableMs = 30_000;
+const firstWaitMs = 100;
+const waitMsMax = 10_000;
+/** What a stop takes besides the drain. */
+const stopGraceMs = 5000;
+
+/** The wait before a worker is started again that has failed so many times in a row. Pure. */
+export function restartWaitMs(failures: number): number {
+  return Math.min(waitMsMax, firstWaitMs * 2 ** Math.max(0, failures - 1));
+}
+
+interface Place {
+  readonly index: number;
+  worker: WorkerHandle | undefined;
+}
+
+export class Crew implements Closeable {
+  readonly #options: CrewOptions;
+  readonly #places: readonly Place[];
+  readonly #running: readonly Promise<void>[];
+  readonly #stopping = new AbortController();
+  #refusals: readonly BrokerRefusal[] = [];
+  #turn = 0;
+  #kept = 0;
+  #onReady: () => void = () => {};
+
+  constructor(options: CrewOptions) {
+    this.#options = options;
+    this.#places = Array.from({ length: options.count - 1 }, (_, i) => ({ index: i + 1, worker: undefined }));
+    this.#running = this.#places.map((place) => this.#keepRunning(place));
+  }
+
+  /** Resolves when all workers serve, or when it is drained or `signal` aborts. */
+  async ready(signal: AbortSignal): Promise<void> {
+    const isOver = () => signal.aborted || this.#stopping.signal.aborted;
+    while (!isOver() && !this.#places.every(({ worker }) => worker?.isReady)) {
+      await new Promise<void>((resolve) => {
+        this.#onReady = resolve;
+        for (const end of [signal, this.#stopping.signal]) {
+          end.addEventListener("abort", () => resolve(), { once: true });
+        }
+      });
+    }
+  }
+
+  /** R2. True when another process has the connection. */
+  share(socket: Socket): boolean {
+    const canTake = [true, ...this.#places.map(({ worker }) => worker?.isReady === true)];
+    const turn = nextTurn(this.#turn, canTake) ?? 0;
+    this.#turn = turn;
+    const taken = this.#places[turn - 1]?.worker?.take(socket) ?? false;
+    if (!taken) this.#kept++;
+    return taken;
+  }
+
+  /** The brokers that must not take events now; workers that start later hear of them too. */
+  refuse(refusals: readonly BrokerRefusal[]): void {
+    this.#refusals = refusals;
+    for (const { worker } of this.#places) worker?.refuse(refusals);
+  }
+
+  /** Those that run now. */
+  get workers(): readonly Pick<WorkerHandle, "pid" | "isReady" | "connections">[] {
+    return this.#places.flatMap(({ worker }) => (worker === undefined ? [] : [worker]));
+  }
+
+  /** Connections that this process has kept. */
+  get kept(): number {
+    return this.#kept;
+  }
+
+  /** R3. Tells all workers to stop; `close` waits for them. Idempotent. */
+  drain(): void {
+    this.#stopping.abort();
+    const deadlineMs = this.#options.drainMs + stopGraceMs;
+    for (const { worker } of this.#places) {
+      if (worker !== undefined) background(worker.stop({ deadlineMs }), () => {});
+    }
+  }
+
+  async close(): Promise<void> {
+    this.drain();
+    await Promise.all(this.#running);
+  }
+
+  /** R1. */
+  async #keepRunning(place: Place): Promise<void> {
+    const { clock, log } = this.#options;
+    const { signal } = this.#stopping;
+    let failures = 0;
+    while (!signal.aborted) {
+      const startedMs = clock.monotonic();
+      const worker = this.#start(place.index);
+      place.worker = worker;
+      const how = await worker.exited;
+      place.worker = undefined;
+      if (signal.aborted) return;
+      failures = clock.monotonic() - startedMs < stableMs ? failures + 1 : 1;
+      const waitMs = restartWaitMs(failures);
+      log.error({ stage: "workers", pid: worker.pid, how, waitMs }, "a worker ended; another one is started");
+      await clock.sleep(waitMs, signal);
+    }
+  }
+
+  #start(index: number): WorkerHandle {
+    const { count, settings, clock, log, onRecords, start } = this.#options;
+    return start({
+      settings: { ...settings, portion: { index, of: count }, refusals: [...this.#refusals] },
+      clock,
+      log,
+      onRecords,
+      onReady: () => this.#onReady(),
+    });
+  }
+}

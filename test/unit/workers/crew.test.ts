@@ -1,0 +1,151 @@
+import { Socket } from "node:net";
+import { describe, expect, test } from "vitest";
+import { FakeClock } from "../../../src/mesh/clock.ts";
+import { parseConfig } from "../../../src/mesh/config.ts";
+import { silentLog } from "../../../src/mesh/log.ts";
+import { Crew, restartWaitMs } from "../../../src/mesh/workers/crew.ts";
+import type { BrokerRefusal } from "../../../src/mesh/workers/messages.ts";
+import type { WorkerHandle, WorkerOptions } from "../../../src/mesh/workers/worker-process.ts";
+
+/** A worker that does what the test says. */
+class FakeWorker implements WorkerHandle {
+  readonly pid: number;
+  readonly exited: Promise<string>;
+  isReady = false;
+  connections = 0;
+  refusals: readonly BrokerRefusal[];
+  readonly #options: WorkerOptions;
+  #end: (how: string) => void = () => {};
+
+  constructor(options: WorkerOptions, pid: number) {
+    this.#options = options;
+    this.pid = pid;
+    this.refusals = options.settings.refusals;
+    this.exited = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  get index(): number {
+    return this.#options.settings.portion.index;
+  }
+
+  becomeReady(): void {
+    this.isReady = true;
+    this.#options.onReady();
+  }
+
+  /** Resolves when whoever waited for it knows. */
+  async end(): Promise<void> {
+    this.isReady = false;
+    this.#end("SIGKILL");
+    await new Promise(setImmediate);
+  }
+
+  take(): boolean {
+    this.connections++;
+    return true;
+  }
+
+  refuse(refusals: readonly BrokerRefusal[]): void {
+    this.refusals = refusals;
+  }
+
+  async stop(): Promise<void> {
+    await this.end();
+  }
+}
+
+function startCrew(count: number) {
+  const clock = new FakeClock();
+  const started: FakeWorker[] = [];
+  const crew = new Crew({
+    count,
+    settings: { config: parseConfig({}, {}), roles: ["ingress", "dispatch"], nats: { url: "nats://x" } },
+    clock,
+    log: silentLog,
+    onRecords() {},
+    drainMs: 1000,
+    start: (options) => {
+      const worker = new FakeWorker(options, started.length + 1);
+      started.push(worker);
+      return worker;
+    },
+  });
+  const connect = (times: number) => {
+    for (let n = 0; n < times; n++) crew.share(new Socket());
+  };
+  return { clock, crew, started, connect };
+}
+
+describe("Crew", () => {
+  test("shares connections out evenly, this process among the workers", async () => {
+    const { crew, started, connect } = startCrew(3);
+    for (const worker of started) worker.becomeReady();
+    await crew.ready(new AbortController().signal);
+    connect(9);
+    expect([crew.kept, ...started.map(({ connections }) => connections)]).toEqual([3, 3, 3]);
+    await crew.close();
+  });
+
+  test("gives no connection to who is not ready", async () => {
+    const { crew, started, connect } = startCrew(3);
+    started[1]?.becomeReady();
+    connect(4);
+    expect([crew.kept, ...started.map(({ connections }) => connections)]).toEqual([2, 0, 2]);
+    await crew.close();
+  });
+
+  test("starts a worker again in its place, later each time it does not stay up", async () => {
+    const { clock, crew, started } = startCrew(2);
+    await started[0]?.end();
+    await clock.advance(restartWaitMs(1) - 1);
+    expect(started.length).toBe(1);
+    await clock.advance(1);
+    expect(started.map(({ index }) => index)).toEqual([1, 1]);
+    await started[1]?.end();
+    await clock.advance(restartWaitMs(2) - 1);
+    expect(started.length).toBe(2);
+    await clock.advance(1);
+    await clock.advance(30_000);
+    await started[2]?.end();
+    await clock.advance(restartWaitMs(1));
+    expect(started.length).toBe(4);
+    await crew.close();
+  });
+
+  test("tells what brokers refuse to all workers, and to those that start later", async () => {
+    const { clock, crew, started } = startCrew(2);
+    const refusals = [{ path: "default/default", found: "full" }];
+    crew.refuse(refusals);
+    expect(started[0]?.refusals).toEqual(refusals);
+    await started[0]?.end();
+    await clock.advance(restartWaitMs(1));
+    expect(started[1]?.refusals).toEqual(refusals);
+    await crew.close();
+  });
+
+  test("starts nothing any more once it is drained, and gives no connection away", async () => {
+    const { clock, crew, started, connect } = startCrew(2);
+    started[0]?.becomeReady();
+    crew.drain();
+    await crew.close();
+    await clock.advance(60_000);
+    connect(2);
+    expect(started.length).toBe(1);
+    expect(crew.kept).toBe(2);
+  });
+
+  test("is not waited for when the start is given up", async () => {
+    const { crew } = startCrew(2);
+    const stop = new AbortController();
+    const ready = crew.ready(stop.signal);
+    stop.abort();
+    await ready;
+    await crew.close();
+  });
+});
+
+test("restartWaitMs grows up to a bound", () => {
+  expect([1, 2, 3, 50].map(restartWaitMs)).toEqual([100, 200, 400, 10_000]);
+});
