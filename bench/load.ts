@@ -43,6 +43,8 @@ export interface LoadResult {
   readonly cpuUs: number;
   /** CPU time of the generator as a share of the time the load took: 1 is a whole core. */
   readonly busy: number;
+  /** The most memory it ever held. */
+  readonly peakMb: number;
 }
 
 /** In-flight requests an open loop may have before it drops behind visibly instead of exhausting memory. */
@@ -141,6 +143,7 @@ class Run {
       ),
       cpuUs: cpuUs / requests,
       busy: cpuUs / 1e6 / seconds,
+      peakMb: Math.round(process.resourceUsage().maxRSS / 1024),
     };
   }
 }
