@@ -40,11 +40,13 @@ const warmUpSeconds = 0.5;
 
 export class Limits {
   readonly #seconds: number;
+  readonly #latencySeconds: number;
   readonly #known = new Map<string, Promise<unknown>>();
 
-  /** `seconds`: how long each measurement takes. */
-  constructor(seconds: number) {
+  /** How long each measurement takes; percentiles at a low rate need more time than a throughput. */
+  constructor({ seconds, latencySeconds }: { seconds: number; latencySeconds: number }) {
     this.#seconds = seconds;
+    this.#latencySeconds = latencySeconds;
   }
 
   http(shape: Shape): Promise<HttpLimit> {
@@ -117,7 +119,8 @@ export class Limits {
   }
 
   #load(options: Omit<LoadOptions, "seconds">): Promise<LoadResult> {
-    return runJson<LoadResult>("./load.ts", { ...options, seconds: this.#seconds });
+    const seconds = options.rate === undefined ? this.#seconds : this.#latencySeconds;
+    return runJson<LoadResult>("./load.ts", { ...options, seconds });
   }
 
   async #withSink<T>(options: { delayMs?: number }, use: (url: string) => Promise<T>): Promise<T> {
