@@ -6,6 +6,7 @@
 import { CloudEvent, HTTP } from "cloudevents";
 import { decodeHttp, encodeBinaryHeaders, encodeStructured } from "../src/mesh/event/http.ts";
 import { decodeNats, natsHeaderPairs } from "../src/mesh/event/nats.ts";
+import { type Figure, figuresOf, reportFigures } from "./figure.ts";
 
 interface Comparison {
   readonly name: string;
@@ -74,7 +75,8 @@ const comparisons: readonly Comparison[] = [
   },
 ];
 
-console.log("case                                 ours µs    sdk µs     ratio");
+const figures: Figure[] = [];
+console.log("\ncase                                 ours µs    sdk µs     ratio");
 for (const { name, ours, sdk } of comparisons) {
   const oursNs: number[] = [];
   const sdkNs: number[] = [];
@@ -83,9 +85,18 @@ for (const { name, ours, sdk } of comparisons) {
     sdkNs.push(costNs(sdk));
   }
   const [mine, theirs] = [Math.min(...oursNs), Math.min(...sdkNs)];
+  figures.push(
+    ...figuresOf({ part: "codec", name }, [
+      ["ours µs", "less", mine / 1000],
+      ["sdk µs", "less", theirs / 1000],
+      ["sdk/ours", "more", theirs / mine],
+    ]),
+  );
   const columns = [(mine / 1000).toFixed(2), (theirs / 1000).toFixed(2), `${(theirs / mine).toFixed(1)} ×`];
   console.log(name.padEnd(34) + columns.map((column) => column.padStart(10)).join(""));
 }
+await reportFigures(figures);
+process.exit(0);
 
 /** Nanoseconds per call over one round. */
 function costNs(call: () => unknown): number {

@@ -1,11 +1,13 @@
 /**
  * What the first event costs when its function has no process: from the POST to the reply, and how much of that
  * was the start itself (`readyMs`, as the host logs it); with the warm pool and without it, beside the next
- * event, which finds the function awake. Several repetitions, each from zero again.
+ * event, which finds the function awake. Several repetitions, each from zero again. The limit is a bare Node.js
+ * process: from its start to its first answer.
  *
  *     npm run bench -- cold
  */
-import { type Figure, reportFigures, spreadOf } from "./figure.ts";
+import { type Figure, figuresOf, reportFigures, spreadOf } from "./figure.ts";
+import { firstJson, startNode } from "./process.ts";
 import { poll, startWeft, type Weft } from "./target.ts";
 
 const repetitions = 7;
@@ -91,6 +93,29 @@ async function measure({ flags }: Case): Promise<Readonly<Record<"cold" | "ready
   }
 }
 
+/** Milliseconds from the start of a bare node:http server to its answer to a POST. */
+async function bareStart(): Promise<number> {
+  const started = performance.now();
+  const server = startNode("./bare-http.ts", []);
+  try {
+    const { port } = await firstJson<{ port: number }>(server);
+    await (await fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "{}" })).arrayBuffer();
+    return performance.now() - started;
+  } finally {
+    await server.stop();
+  }
+}
+
+async function bareStarts(): Promise<number[]> {
+  const times: number[] = [];
+  // The first one finds nothing in the caches of the machine, as above.
+  for (let round = 0; round <= repetitions; round++) {
+    const ms = await bareStart();
+    if (round > 0) times.push(ms);
+  }
+  return times;
+}
+
 function show(values: readonly number[]): string {
   if (values.length === 0) return "-".padStart(24);
   const { median, min, max } = spreadOf(values);
@@ -98,13 +123,28 @@ function show(values: readonly number[]): string {
 }
 
 const figures: Figure[] = [];
-process.stdout.write(
-  `\ncold start, ${repetitions} times, ms       ${["POST to reply", "readyMs", "next event"].map((head) => head.padStart(24)).join("")}\n`,
+const heads = ["POST to reply", "readyMs", "next event"].map((head) => head.padStart(24)).join("");
+process.stdout.write(`\ncold start, ${repetitions} times, ms       ${heads}  of limit\n`);
+const bare = await bareStarts();
+const limit = spreadOf(bare).median;
+process.stdout.write(`  ${"a bare Node.js process".padEnd(30)}${show(bare)}\n`);
+figures.push(
+  ...figuresOf({ part: "cold", name: "a bare Node.js process" }, [["first answer ms", "less", limit]]),
 );
 for (const each of cases) {
   const { cold, ready, warm } = await measure(each);
-  figures.push({ part: "cold", name: each.name, unit: "ms", value: spreadOf(cold).median });
-  process.stdout.write(`  ${each.name.padEnd(30)}${show(cold)}${show(ready)}${show(warm)}\n`);
+  const median = (values: readonly number[]) => (values.length === 0 ? undefined : spreadOf(values).median);
+  const coldMs = spreadOf(cold).median;
+  figures.push(
+    ...figuresOf({ part: "cold", name: each.name }, [
+      ["POST to reply ms", "less", coldMs],
+      ["ready ms", "less", median(ready)],
+      ["next event ms", "less", median(warm)],
+      ["ms/limit", "less", coldMs / limit],
+    ]),
+  );
+  const ratio = `${(coldMs / limit).toFixed(2)}×`.padStart(10);
+  process.stdout.write(`  ${each.name.padEnd(30)}${show(cold)}${show(ready)}${show(warm)}${ratio}\n`);
 }
 await reportFigures(figures);
 process.exit(0);

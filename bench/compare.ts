@@ -13,7 +13,7 @@ import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
-import { type Figure, spreadOf, type Unit } from "./figure.ts";
+import { type Better, type Figure, format, spreadOf } from "./figure.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const main = fileURLToPath(new URL("main.ts", import.meta.url));
@@ -99,35 +99,31 @@ function print(pairs: readonly (readonly [Figure[], Figure[]])[]): void {
   const cells = (name: string, rest: readonly string[]) =>
     `${name.padEnd(48)}${rest.map((cell) => cell.padStart(14)).join("")}\n`;
   process.stdout.write(`\n${cells("", ["A", "B", "B / A", "min", "max", ""])}`);
-  for (const { name, unit } of pairs[0]?.[0] ?? []) {
+  for (const wanted of pairs[0]?.[0] ?? []) {
     const values = pairs.flatMap(([inA, inB]) => {
-      const [a, b] = [numberOf(inA, { name, unit }), numberOf(inB, { name, unit })];
+      const [a, b] = [valueIn(inA, wanted), valueIn(inB, wanted)];
       return a === undefined || b === undefined ? [] : [{ a, b }];
     });
     if (values.length === 0) continue;
     const [a, b] = [spreadOf(values.map((pair) => pair.a)), spreadOf(values.map((pair) => pair.b))];
     const ratio = spreadOf(values.map((pair) => pair.b / pair.a));
     process.stdout.write(
-      cells(`${name}, ${unit}`, [
+      cells(`${wanted.name}, ${wanted.quantity}`, [
         format(a.median),
         format(b.median),
         ...[ratio.median, ratio.min, ratio.max].map((each) => `${each.toFixed(2)}×`),
-        values.length < pairsForVerdict ? "" : verdict(ratio, unit),
+        values.length < pairsForVerdict ? "" : verdict(ratio, wanted.better),
       ]),
     );
   }
 }
 
-function numberOf(figures: readonly Figure[], { name, unit }: { name: string; unit: Unit }) {
-  return figures.find((figure) => figure.name === name && figure.unit === unit)?.value;
+function valueIn(figures: readonly Figure[], wanted: Figure): number | undefined {
+  return figures.find(({ name, quantity }) => name === wanted.name && quantity === wanted.quantity)?.value;
 }
 
 /** A difference counts when every pair shows it; fewer pairs than `pairsForVerdict` agree too often by chance. */
-function verdict({ min, max }: { min: number; max: number }, unit: Unit): string {
+function verdict({ min, max }: { min: number; max: number }, better: Better): string {
   if (min <= 1 && max >= 1) return "";
-  return min > 1 === (unit === "per second") ? "B is better" : "B is worse";
-}
-
-function format(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value.toFixed(2);
+  return min > 1 === (better === "more") ? "B is better" : "B is worse";
 }

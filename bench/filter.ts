@@ -2,11 +2,11 @@
  * What deciding one event costs, in ns per event and as a ratio to one `exact` clause, measured in the same run.
  * Half of the events match. Target: a compiled CESQL conjunction within 10 times `exact`.
  */
-import { pathToFileURL } from "node:url";
 import { systemClock } from "../src/mesh/clock.ts";
 import type { Attributes } from "../src/mesh/event/event.ts";
 import { compileFilters, type FilterSpec } from "../src/mesh/filter/filter.ts";
 import { createRouter } from "../src/mesh/filter/router.ts";
+import { type Figure, figuresOf, reportFigures } from "./figure.ts";
 
 export interface FilterCost {
   readonly name: string;
@@ -81,10 +81,20 @@ function timePerEvent(decide: (attributes: Attributes) => boolean, count: number
   return (ms * 1e6) / count;
 }
 
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+if (import.meta.main) {
+  const figures: Figure[] = [];
+  process.stdout.write("\ncase                                    ns   × exact\n");
   for (const { name, nsPerEvent, ratio } of measureFilters()) {
+    figures.push(
+      ...figuresOf({ part: "filter", name }, [
+        ["ns", "less", nsPerEvent],
+        ["× exact", "less", ratio],
+      ]),
+    );
     process.stdout.write(
-      `${name.padEnd(34)}${nsPerEvent.toFixed(1).padStart(8)} ns${ratio.toFixed(1).padStart(7)} x\n`,
+      `${name.padEnd(34)}${nsPerEvent.toFixed(1).padStart(8)}${ratio.toFixed(1).padStart(9)}×\n`,
     );
   }
+  await reportFigures(figures);
+  process.exit(0);
 }

@@ -1,143 +1,150 @@
 /**
  * What the machine itself can do, measured in the same run as everything else, so that each result is also a
- * ratio of a limit: a bare node:http server that reads the body and answers 202, JetStream publishes with a
- * window, a bare undici push to the sink. Run as a process: `node bench/limits.ts http` serves until killed.
+ * ratio of a limit. Each limit is measured when it is first asked for, and its processes run only meanwhile.
  */
-import { createServer } from "node:http";
-import { jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { connect } from "@nats-io/transport-node";
-import { Pool } from "undici";
+import { arrived, resetSink, startSink } from "./arrival.ts";
+import type { PublishOptions } from "./bare-publish.ts";
+import type { BareRate, PushOptions } from "./bare-push.ts";
+import type { Latency } from "./histogram.ts";
 import type { LoadOptions, LoadResult } from "./load.ts";
 import { startBenchNats } from "./nats.ts";
-import { firstJson, runJson, type Started, startNode } from "./process.ts";
-import { startSink } from "./rows.ts";
+import { firstJson, runJson, startNode } from "./process.ts";
+import { usageOf } from "./usage.ts";
 
-/** `node bench/limits.ts http`: prints its port. */
-function serveBareHttp(): void {
-  const server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
-      Buffer.concat(chunks);
-      response.writeHead(202, { "content-length": "0" }).end();
-    });
-  });
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address();
-    process.stdout.write(
-      `${JSON.stringify({ port: address !== null && typeof address === "object" ? address.port : 0 })}\n`,
-    );
-  });
+/** The shape of a request decides what it can cost at least. */
+export interface Shape {
+  readonly mode: NonNullable<LoadOptions["mode"]>;
+  /** Bytes of data per event. */
+  readonly size: number;
 }
 
-/** The shape of a request decides what it can cost at most. */
-export type Shape = Pick<LoadOptions, "mode" | "size">;
+export const usualShape: Shape = { mode: "binary", size: 1024 };
 
-/** Per second. */
-export interface Ceiling {
-  /** Events that the generator gets rid of when they go to the sink, which does next to nothing. */
-  readonly generator: number;
+export interface HttpLimit {
   /** Events into a bare node:http server that reads the body and answers 202. */
-  readonly bareHttp: number;
+  readonly bare: BareRate;
+  /** Events that the generator gets rid of when they go to the sink, which does next to nothing. */
+  readonly generator: BareRate;
 }
 
-/** Measured once per shape; the two servers run only while they are measured. */
-export class Ceilings {
-  readonly #seconds: number;
-  readonly #known = new Map<string, Ceiling>();
+export interface StoreLimit extends BareRate {
+  /** CPU time of nats-server for each. */
+  readonly natsCpuUs: number;
+}
 
-  constructor(seconds: number) {
+const connections = 64;
+/** As many as weft keeps in flight for one trigger. */
+const pushConnections = 100;
+const storeWindow = 512;
+const warmUpSeconds = 0.5;
+
+export class Limits {
+  readonly #seconds: number;
+  readonly #latencySeconds: number;
+  readonly #known = new Map<string, Promise<unknown>>();
+
+  /** How long each measurement takes; percentiles at a low rate need more time than a throughput. */
+  constructor({ seconds, latencySeconds }: { seconds: number; latencySeconds: number }) {
     this.#seconds = seconds;
+    this.#latencySeconds = latencySeconds;
   }
 
-  async of({ mode = "binary", size = 1024 }: Shape): Promise<Ceiling> {
-    const key = `${mode} ${size}`;
-    const known = this.#known.get(key) ?? (await this.#measure({ mode, size }));
+  http(shape: Shape): Promise<HttpLimit> {
+    return this.#once(`http ${shape.mode} ${shape.size}`, async () => ({
+      bare: await this.#withBareHttp(async (url, pid) => {
+        const load = { ...shape, url, connections };
+        await runJson<LoadResult>("./load.ts", { ...load, seconds: warmUpSeconds });
+        const before = usageOf(pid).cpuMs;
+        const { events, perSecond } = await this.#load(load);
+        return { perSecond, cpuUs: ((usageOf(pid).cpuMs - before) * 1000) / events };
+      }),
+      generator: await this.#withSink({}, async (url) => {
+        const { perSecond, cpuUs, events, latency } = await this.#load({ ...shape, url, connections });
+        return { perSecond, cpuUs: (cpuUs * latency.count) / events };
+      }),
+    }));
+  }
+
+  /** Until the 202 of a bare node:http server, at a fixed rate. */
+  httpLatency(shape: Shape, rate: number): Promise<Latency> {
+    return this.#once(`http latency ${shape.mode} ${shape.size} ${rate}`, () =>
+      this.#withBareHttp(async (url) => (await this.#load({ ...shape, url, connections, rate })).latency),
+    );
+  }
+
+  /** From due time to arrival at the sink, when the generator sends to it directly, at a fixed rate. */
+  directLatency(rate: number): Promise<Latency> {
+    return this.#once(`direct latency ${rate}`, () =>
+      this.#withSink({}, async (url) => {
+        await runJson<LoadResult>("./load.ts", { url, connections, seconds: warmUpSeconds });
+        await resetSink(url);
+        const { events } = await this.#load({ ...usualShape, url, connections, rate });
+        return (await arrived(url, events)).latency;
+      }),
+    );
+  }
+
+  /** Requests that undici alone pushes into a sink that takes its time. */
+  push(delayMs: number): Promise<BareRate> {
+    return this.#once(`push ${delayMs}`, () =>
+      this.#withSink({ delayMs }, (url) =>
+        runJson<BareRate>("./bare-push.ts", {
+          url,
+          seconds: this.#seconds,
+          size: usualShape.size,
+          connections: pushConnections,
+        } satisfies PushOptions),
+      ),
+    );
+  }
+
+  /** Events that JetStream stores for one client. */
+  store(): Promise<StoreLimit> {
+    return this.#once("store", async () => {
+      const nats = await startBenchNats();
+      try {
+        const before = usageOf(nats.pid).cpuMs;
+        const rate = await runJson<BareRate>("./bare-publish.ts", {
+          url: nats.url,
+          seconds: this.#seconds,
+          size: usualShape.size,
+          window: storeWindow,
+        } satisfies PublishOptions);
+        const natsCpuMs = usageOf(nats.pid).cpuMs - before;
+        return { ...rate, natsCpuUs: (natsCpuMs * 1000) / (rate.perSecond * this.#seconds) };
+      } finally {
+        await nats.stop();
+      }
+    });
+  }
+
+  #load(options: Omit<LoadOptions, "seconds">): Promise<LoadResult> {
+    const seconds = options.rate === undefined ? this.#seconds : this.#latencySeconds;
+    return runJson<LoadResult>("./load.ts", { ...options, seconds });
+  }
+
+  async #withSink<T>(options: { delayMs?: number }, use: (url: string) => Promise<T>): Promise<T> {
+    const sink = await startSink(options);
+    try {
+      return await use(sink.url);
+    } finally {
+      await sink.process.stop();
+    }
+  }
+
+  async #withBareHttp<T>(use: (url: string, pid: number) => Promise<T>): Promise<T> {
+    const server = startNode("./bare-http.ts", []);
+    try {
+      const { port } = await firstJson<{ port: number }>(server);
+      return await use(`http://127.0.0.1:${port}/`, server.pid);
+    } finally {
+      await server.stop();
+    }
+  }
+
+  #once<T>(key: string, measure: () => Promise<T>): Promise<T> {
+    const known = (this.#known.get(key) as Promise<T> | undefined) ?? measure();
     this.#known.set(key, known);
     return known;
   }
-
-  async #measure(shape: Shape): Promise<Ceiling> {
-    const sink = await startSink({});
-    const bare = startNode("./limits.ts", ["http"]);
-    try {
-      const { port } = await firstJson<{ port: number }>(bare);
-      const load = { ...shape, connections: 64, seconds: this.#seconds };
-      const generator = await runJson<LoadResult>("./load.ts", { ...load, url: sink.url });
-      const bareHttp = await runJson<LoadResult>("./load.ts", { ...load, url: `http://127.0.0.1:${port}/` });
-      return { generator: generator.perSecond, bareHttp: bareHttp.perSecond };
-    } finally {
-      await stopAll([bare, sink.process]);
-    }
-  }
 }
-
-/** Per second, at 1 KiB: what JetStream stores for one client, and what undici pushes into the sink. */
-export async function measureStoreAndPush(seconds: number): Promise<{ jetStream: number; barePush: number }> {
-  const sink = await startSink({});
-  const nats = await startBenchNats();
-  try {
-    return {
-      jetStream: await measureJetStream(nats.url, { seconds, size: 1024, window: 512 }),
-      barePush: await measurePush(sink.url, { seconds, size: 1024, connections: 64 }),
-    };
-  } finally {
-    await nats.stop();
-    await sink.process.stop();
-  }
-}
-
-async function stopAll(processes: readonly Started[]): Promise<void> {
-  await Promise.all(processes.map((each) => each.stop()));
-}
-
-/** Events per second that JetStream stores for one client with `window` publishes under way. */
-async function measureJetStream(
-  natsUrl: string,
-  { seconds, size, window }: { seconds: number; size: number; window: number },
-): Promise<number> {
-  const url = new URL(natsUrl);
-  const nc = await connect({ servers: url.host, token: decodeURIComponent(url.username) });
-  const jsm = await jetstreamManager(nc);
-  await jsm.streams.add({ name: "bench-limit", subjects: ["bench.limit"] });
-  const js = jetstream(nc);
-  const payload = new Uint8Array(size);
-  const end = performance.now() + seconds * 1000;
-  const started = performance.now();
-  let stored = 0;
-  const lane = async () => {
-    while (performance.now() < end) {
-      await js.publish("bench.limit", payload);
-      stored++;
-    }
-  };
-  await Promise.all(Array.from({ length: window }, lane));
-  const perSecond = Math.round(stored / ((performance.now() - started) / 1000));
-  await jsm.streams.delete("bench-limit");
-  await nc.close();
-  return perSecond;
-}
-
-/** Requests per second that undici pushes into the sink with so many connections. */
-async function measurePush(
-  sinkUrl: string,
-  { seconds, size, connections }: { seconds: number; size: number; connections: number },
-): Promise<number> {
-  const pool = new Pool(sinkUrl, { connections, pipelining: 1 });
-  const body = new Uint8Array(size);
-  const end = performance.now() + seconds * 1000;
-  const started = performance.now();
-  let pushed = 0;
-  const lane = async () => {
-    while (performance.now() < end) {
-      const { body: answer } = await pool.request({ path: "/", method: "POST", body });
-      await answer.dump();
-      pushed++;
-    }
-  };
-  await Promise.all(Array.from({ length: connections }, lane));
-  await pool.close();
-  return Math.round(pushed / ((performance.now() - started) / 1000));
-}
-
-if (import.meta.main && process.argv[2] === "http") serveBareHttp();

@@ -7,17 +7,18 @@
  */
 import { createConnection, type Socket } from "node:net";
 import { z } from "zod";
+import { AnswerReader } from "./answer.ts";
+import { nowUs } from "./clock.ts";
 import { Histogram, type Latency } from "./histogram.ts";
-import { MessageReader, nowUs, RequestTemplate } from "./wire.ts";
+import { untilDue } from "./pace.ts";
+import { RequestTemplate } from "./template.ts";
 
 export const loadSchema = z.object({
   url: z.string(),
   connections: z.number().int().min(1).default(64),
   seconds: z.number().min(0.1).default(5),
-  /** Requests per second; absent is closed loop. */
+  /** Events per second; absent is closed loop. */
   rate: z.number().min(1).optional(),
-  /** Stop after so many requests instead. */
-  requests: z.number().int().min(1).optional(),
   mode: z.enum(["binary", "structured", "batch"]).default("binary"),
   size: z.number().int().min(10).default(1024),
   batch: z.number().int().min(1).default(50),
@@ -27,158 +28,199 @@ export const loadSchema = z.object({
 export type LoadOptions = z.input<typeof loadSchema>;
 
 export interface LoadResult {
+  /** Answered with 2xx. */
   readonly events: number;
   readonly refused: number;
   readonly seconds: number;
   readonly perSecond: number;
   /** Of requests, milliseconds. */
   readonly latency: Latency;
+  /** Of an open loop: how much later than due requests were sent. It is part of every latency. */
+  readonly lateness: Latency;
+  /** Requests by the status of their answer. */
   readonly statuses: Readonly<Record<string, number>>;
+  /** CPU time of the generator per request. */
+  readonly cpuUs: number;
+  /** CPU time of the generator as a share of the time the load took: 1 is a whole core. */
+  readonly busy: number;
+  /** The most memory it ever held. */
+  readonly peakMb: number;
 }
 
 /** In-flight requests an open loop may have before it drops behind visibly instead of exhausting memory. */
 const openLoopInFlightMax = 20_000;
-const tickMs = 1;
+/** How long the last answers may take. */
+const drainUs = 30e6;
+/** More than any answer needs; a longer one comes in several reads. */
+const readBytes = 64 * 1024;
+/** Instead of a status: the connection closed before the answer. */
+const closed = 0;
 
 export async function generate(input: LoadOptions): Promise<LoadResult> {
   const options = loadSchema.parse(input);
   const url = new URL(options.url);
-  const templates = options.types.map((type) => new RequestTemplate(url, { ...options, type }));
-  const run = new Run(templates, options.requests ?? Number.POSITIVE_INFINITY);
+  const run = new Run(templatesFor(url, options));
   const connections = await Promise.all(
     Array.from({ length: options.connections }, () => Connection.open(url, run)),
   );
+  const cpuBefore = process.cpuUsage();
   const startedUs = nowUs();
   const endUs = startedUs + options.seconds * 1e6;
-  if (options.rate === undefined)
-    for (const connection of connections) connection.loop(() => nowUs() < endUs);
+  if (options.rate === undefined) for (const connection of connections) connection.loop(endUs);
   else await openLoop(run, { connections, rate: options.rate, startedUs, endUs });
-  await run.drained(endUs + 30e6);
-  const seconds = (Math.min(run.lastUs, nowUs()) - startedUs) / 1e6;
+  await run.drained(endUs + drainUs);
+  const { user, system } = process.cpuUsage(cpuBefore);
   for (const connection of connections) connection.close();
-  return run.result(seconds);
+  const doneUs = run.inFlight > 0 ? nowUs() : run.lastUs;
+  return run.result({ seconds: (doneUs - startedUs) / 1e6, cpuUs: user + system });
 }
 
+function templatesFor(url: URL, { types, ...shape }: z.output<typeof loadSchema>): RequestTemplate[] {
+  const run = `${process.pid.toString(36)}${(nowUs() % 1e9).toString(36)}`;
+  return types.map((type, i) => new RequestTemplate(url, { ...shape, type, idPrefix: `${run}-${i}-` }));
+}
+
+/** What all connections share: whose turn it is, and what came of it. */
 class Run {
+  readonly eventsPerRequest: number;
   readonly #templates: readonly RequestTemplate[];
   readonly #latency = new Histogram();
-  readonly #statuses = new Map<string, number>();
-  readonly #prefix = `${process.pid.toString(36)}${Math.floor(nowUs() % 1e9).toString(36)}-`;
-  readonly #requestsMax: number;
+  readonly #lateness = new Histogram();
+  readonly #statuses = new Uint32Array(1000);
+  #turn = 0;
   #sent = 0;
   #answered = 0;
-  #events = 0;
-  #refused = 0;
-  #ids = 0;
   lastUs = 0;
 
-  constructor(templates: readonly RequestTemplate[], requestsMax: number) {
+  constructor(templates: readonly RequestTemplate[]) {
     this.#templates = templates;
-    this.#requestsMax = requestsMax;
+    this.eventsPerRequest = templates[0]?.eventsPerRequest ?? 1;
   }
 
   get inFlight(): number {
     return this.#sent - this.#answered;
   }
 
-  get isSpent(): boolean {
-    return this.#sent >= this.#requestsMax;
+  send(socket: Socket, dueUs: number): void {
+    const template = this.#templates[this.#turn] as RequestTemplate;
+    this.#turn = (this.#turn + 1) % this.#templates.length;
+    this.#sent++;
+    socket.write(template.next(dueUs));
+    // What the kernel did not take yet must stay as it is.
+    if (socket.writableLength > 0) template.detach();
   }
 
-  next(dueUs: number): { bytes: Buffer; events: number } {
-    const template = this.#templates[this.#sent++ % this.#templates.length] as RequestTemplate;
-    const ids = Array.from(
-      { length: template.eventsPerRequest },
-      () => this.#prefix + (this.#ids++).toString(36),
-    );
-    return { bytes: template.request(ids, dueUs), events: template.eventsPerRequest };
+  sentLate(lateUs: number): void {
+    this.#lateness.add(lateUs);
   }
 
-  answered(status: string, events: number, dueUs: number): void {
-    this.lastUs = nowUs();
+  answered(status: number, { dueUs, atUs }: { dueUs: number; atUs: number }): void {
+    this.lastUs = atUs;
     this.#answered++;
-    this.#latency.add(this.lastUs - dueUs);
-    this.#statuses.set(status, (this.#statuses.get(status) ?? 0) + 1);
-    if (status.startsWith("2")) this.#events += events;
-    else this.#refused += events;
+    this.#latency.add(atUs - dueUs);
+    this.#statuses[status] = (this.#statuses[status] ?? 0) + 1;
   }
 
   async drained(untilUs: number): Promise<void> {
-    while (this.inFlight > 0 && nowUs() < untilUs) await new Promise((resolve) => setTimeout(resolve, 5));
     // A closed loop starts its last requests up to the very end.
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    while (this.inFlight > 0 && nowUs() < untilUs) await new Promise((resolve) => setTimeout(resolve, 5));
+    do await new Promise((resolve) => setTimeout(resolve, 20));
+    while (this.inFlight > 0 && nowUs() < untilUs);
   }
 
-  result(seconds: number): LoadResult {
+  result({ seconds, cpuUs }: { seconds: number; cpuUs: number }): LoadResult {
+    const counted = [...this.#statuses.entries()].filter(([, count]) => count > 0);
+    const requests = counted.reduce((sum, [, count]) => sum + count, 0);
+    const good = counted.reduce((sum, [status, count]) => sum + (isGood(status) ? count : 0), 0);
     return {
-      events: this.#events,
-      refused: this.#refused,
+      events: good * this.eventsPerRequest,
+      refused: (requests - good) * this.eventsPerRequest,
       seconds,
-      perSecond: Math.round(this.#events / seconds),
+      perSecond: Math.round((good * this.eventsPerRequest) / seconds),
       latency: this.#latency.summary(),
-      statuses: Object.fromEntries(this.#statuses),
+      lateness: this.#lateness.summary(),
+      statuses: Object.fromEntries(
+        counted.map(([status, count]) => [status === closed ? "closed" : status, count]),
+      ),
+      cpuUs: cpuUs / requests,
+      busy: cpuUs / 1e6 / seconds,
+      peakMb: Math.round(process.resourceUsage().maxRSS / 1024),
     };
   }
 }
 
-class Connection {
-  readonly #socket: Socket;
-  readonly #run: Run;
-  readonly #waiting: { dueUs: number; events: number }[] = [];
-  #keepGoing: () => boolean = () => false;
+function isGood(status: number): boolean {
+  return status >= 200 && status < 300;
+}
 
-  private constructor(socket: Socket, run: Run) {
-    this.#socket = socket;
+class Connection {
+  readonly #run: Run;
+  readonly #socket: Socket;
+  /** When the requests that wait for their answer were due, oldest first. */
+  readonly #due: number[] = [];
+  /** A closed loop goes on until then. */
+  #untilUs = 0;
+
+  private constructor(url: URL, run: Run) {
     this.#run = run;
-    const reader = new MessageReader((head) => this.#onAnswer(head));
-    socket.on("data", (chunk: Buffer) => reader.push(chunk));
-    socket.on("close", () => this.#onClose());
-    socket.on("error", () => {});
+    const answers = new AnswerReader((status) => this.#onAnswer(status));
+    this.#socket = createConnection({
+      host: url.hostname,
+      port: Number(url.port) || 80,
+      noDelay: true,
+      // Without it every answer would get 64 KiB of fresh memory.
+      onread: {
+        buffer: readBuffer,
+        callback: (length, bytes) => {
+          answers.push(bytes, length);
+          return true;
+        },
+      },
+    });
+    this.#socket.on("close", () => this.#onClose());
   }
 
   static open(url: URL, run: Run): Promise<Connection> {
     return new Promise((resolve, reject) => {
-      const socket = createConnection({ host: url.hostname, port: Number(url.port) || 80, noDelay: true });
-      socket.once("connect", () => resolve(new Connection(socket, run)));
-      socket.once("error", reject);
+      const connection = new Connection(url, run);
+      connection.#socket.once("connect", () => resolve(connection));
+      // Once it is open, an error is followed by the end of the connection, which is counted.
+      connection.#socket.on("error", reject);
     });
   }
 
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#due.length;
   }
 
-  loop(keepGoing: () => boolean): void {
-    this.#keepGoing = keepGoing;
-    this.#send();
+  loop(untilUs: number): void {
+    this.#untilUs = untilUs;
+    this.send(nowUs());
   }
 
   send(dueUs: number): void {
-    const { bytes, events } = this.#run.next(dueUs);
-    this.#waiting.push({ dueUs, events });
-    this.#socket.write(bytes);
+    this.#due.push(dueUs);
+    this.#run.send(this.#socket, dueUs);
   }
 
   close(): void {
     this.#socket.destroy();
   }
 
-  #send(): void {
-    if (this.#keepGoing() && !this.#run.isSpent) this.send(nowUs());
-  }
-
-  #onAnswer(head: Buffer): void {
-    const waited = this.#waiting.shift();
-    if (waited === undefined) return;
-    this.#run.answered(head.toString("latin1", 9, 12), waited.events, waited.dueUs);
-    this.#send();
+  #onAnswer(status: number): void {
+    const dueUs = this.#due.shift();
+    if (dueUs === undefined) throw new Error("an answer that nobody asked for");
+    const atUs = nowUs();
+    this.#run.answered(status, { dueUs, atUs });
+    if (atUs < this.#untilUs) this.send(atUs);
   }
 
   #onClose(): void {
-    for (const { events, dueUs } of this.#waiting.splice(0)) this.#run.answered("closed", events, dueUs);
+    for (const dueUs of this.#due.splice(0)) this.#run.answered(closed, { dueUs, atUs: nowUs() });
   }
 }
+
+/** One for all connections: a read is over before the next begins. */
+const readBuffer = new Uint8Array(readBytes);
 
 interface OpenLoop {
   readonly connections: readonly Connection[];
@@ -187,19 +229,21 @@ interface OpenLoop {
   readonly endUs: number;
 }
 
-/** Sends what is due at every tick, over the connection that waits least. */
+/** Sends what is due over a connection that waits for nothing, if there is one. */
 async function openLoop(run: Run, { connections, rate, startedUs, endUs }: OpenLoop): Promise<void> {
-  let due = 0;
-  let turn = 0;
-  while (nowUs() < endUs && !run.isSpent) {
-    const target = Math.floor(((nowUs() - startedUs) / 1e6) * rate) + 1;
-    while (due < target && run.inFlight < openLoopInFlightMax) {
+  const requestsPerSecond = rate / run.eventsPerRequest;
+  const dueAt = (n: number) => Math.round(startedUs + (n / requestsPerSecond) * 1e6);
+  let n = 0;
+  while (dueAt(n) < endUs && nowUs() < endUs) {
+    await untilDue(dueAt(n), requestsPerSecond);
+    for (let now = nowUs(); dueAt(n) <= Math.min(now, endUs); now = nowUs()) {
+      if (run.inFlight >= openLoopInFlightMax) break;
       const idle = connections.find((connection) => connection.waiting === 0);
-      const connection = idle ?? connections[turn++ % connections.length];
-      connection?.send(Math.round(startedUs + (due / rate) * 1e6));
-      due++;
+      const connection = idle ?? connections[n % connections.length];
+      run.sentLate(now - dueAt(n));
+      connection?.send(dueAt(n));
+      n++;
     }
-    await new Promise((resolve) => setTimeout(resolve, tickMs));
   }
 }
 

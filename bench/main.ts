@@ -7,11 +7,14 @@
 import { writeFile } from "node:fs/promises";
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
-import type { Figure } from "./figure.ts";
-import type { Latency } from "./histogram.ts";
-import { type Ceiling, Ceilings, measureStoreAndPush } from "./limits.ts";
+import { type Figure, figuresOf, format } from "./figure.ts";
+import { type HttpLimit, Limits, usualShape } from "./limits.ts";
+import { type Measured, type MeasureOptions, measure, obstacle } from "./measure.ts";
 import { runShown } from "./process.ts";
-import { figuresOf, type Measured, measure, type Row, rows } from "./rows.ts";
+import { details, doubts } from "./remarks.ts";
+import { type Row, rows } from "./rows.ts";
+import { summarise, summaryText } from "./summary.ts";
+import { cellsOf, comparedTo, headLine, limitOf, type RowLimit, rowLine } from "./table.ts";
 import { foreignTarget } from "./target.ts";
 
 const { values, positionals } = parseArgs({
@@ -27,20 +30,23 @@ const { values, positionals } = parseArgs({
   },
 });
 
-/** Parts with tables of their own; they measure weft alone. */
-const ownTables = ["codec", "filter", "request", "cold", "idle"];
+/** Parts with tables of their own, which measure weft alone; with their arguments. */
+const ownTables: Readonly<Record<string, readonly string[]>> = {
+  codec: [],
+  filter: [],
+  request: [values.seconds],
+  cold: [],
+  idle: [],
+};
 /** What one trigger for all events can be measured by. */
 const foreignParts = ["ingress", "deliver", "latency"];
-/** A generator that could do less than this times what it measures might be what is measured. */
-const generatorReserve = 3;
-/** A percentile of fewer samples than this is the value of one of them. */
-const samplesFor = { p50: 1, p99: 100, p999: 1000 };
+/** No limit of throughput is measured longer. */
+const limitSecondsMax = 2;
 
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const [load1 = 0] = loadavg();
 const seconds = Number(values.seconds);
-const ceilingSeconds = Math.min(seconds, 2);
-const known = new Set([...ownTables, ...rows.map(({ part }) => part)]);
+const known = new Set([...Object.keys(ownTables), ...rows.map(({ part }) => part)]);
 const unknown = positionals.filter((part) => !known.has(part));
 if (unknown.length > 0) {
   process.stderr.write(`bench: no part ${unknown.join(", ")}; there are ${[...known].join(", ")}\n`);
@@ -50,101 +56,101 @@ if ((values.target === undefined) !== (values["sink-port"] === undefined)) {
   process.stderr.write("bench: --target and --sink-port belong together: its triggers point at that port\n");
   process.exit(2);
 }
-const foreign =
+const foreign: MeasureOptions["foreign"] =
   values.target === undefined
     ? undefined
     : { target: foreignTarget(values.target), sinkPort: Number(values["sink-port"]) };
 const parts = positionals.length > 0 ? positionals : foreign === undefined ? [...known] : foreignParts;
 const chosen = rows.filter(({ part }) => parts.includes(part));
+
+/** All that was measured of one row, with the limit it stands beside. */
+type Result = Measured & { readonly round: number; readonly limit: RowLimit | undefined };
+
 const figures: Figure[] = [];
+const results: Result[] = [];
+const limits: BaseLimits[] = [];
+const rounds = Number(values.rounds);
 
 say(`load average of the machine before the run: ${load1.toFixed(2)}`);
-if (foreign === undefined) {
-  for (const part of ownTables) if (parts.includes(part)) figures.push(...(await runShown(`./${part}.ts`)));
+for (let round = 1; round <= rounds; round++) {
+  if (rounds > 1) say(`\nround ${round} of ${rounds}`);
+  if (foreign === undefined) {
+    for (const [part, args] of Object.entries(ownTables)) {
+      if (parts.includes(part)) figures.push(...(await runShown(`./${part}.ts`, args)));
+    }
+  }
+  if (chosen.length > 0) await measureRows(chosen, round);
 }
-const results = chosen.length > 0 ? await measureRows(chosen) : {};
+const medians = summarise(figures);
+if (rounds > 1) say(`\nmedians of ${rounds} rounds, and how far apart these were\n\n${summaryText(medians)}`);
 if (values.json !== undefined) {
-  const all = { at: new Date().toISOString(), load1, ...results, figures };
+  const all = { at: new Date().toISOString(), load1, seconds, rounds, limits, results, figures, medians };
   await writeFile(values.json, `${JSON.stringify(all, null, 2)}\n`);
 }
 process.exit(0);
 
-async function measureRows(wanted: readonly Row[]) {
-  const ceilings = values["no-limits"] ? undefined : new Ceilings(ceilingSeconds);
-  const limits = ceilings && (await limitsNow(ceilings));
-  if (limits !== undefined) say(`\nlimits of this machine, per second at 1 KiB: ${format(limits)}`);
-  say(
-    `\n${line(["", "in/s", "out/s", "of limit", "p50 ms", "p99 ms", "p99.9 ms", "weft µs", "nats µs", "peak MB"])}`,
-  );
-  const measurements: (Measured & { ceiling: Ceiling | undefined })[] = [];
-  for (let round = 0; round < Number(values.rounds); round++) {
-    for (const row of wanted) {
-      const ceiling = await ceilings?.of(row.load);
-      const measured = await measure(row, { seconds, foreign });
-      const limit = measured.delivered === undefined ? ceiling?.bareHttp : limits?.barePush;
-      measurements.push({ ...measured, ceiling });
-      figures.push(...figuresOf(measured));
-      say(toLine(measured, limit));
-      for (const remark of remarksOn(measured, ceiling)) say(`  ! ${remark}`);
+async function measureRows(wanted: readonly Row[], round: number): Promise<void> {
+  const measurable = values["no-limits"] ? undefined : newLimits();
+  if (measurable !== undefined) await sayLimits({ round, when: "before the rows" }, measurable);
+  say(`\n${headLine()}`);
+  for (const row of wanted) {
+    const why = await obstacle(row, foreign !== undefined);
+    if (why !== undefined) {
+      say(`${row.name}: left out, ${why}`);
+      continue;
     }
+    const limit = measurable && (await limitOf(row, measurable));
+    const measured = await measure(row, { seconds, foreign });
+    const cells = cellsOf(measured, limit);
+    results.push({ ...measured, round, limit });
+    figures.push(...figuresOf(row, cells));
+    say(rowLine(row.name, cells));
+    sayComparison(measured);
+    for (const detail of details(measured, limit)) say(`  = ${detail}`);
+    for (const doubt of doubts(measured, limit)) say(`  ! ${doubt}`);
   }
   // What they differ by is what the machine's other work does to every number above.
-  const limitsAfter = limits && (await limitsNow(new Ceilings(ceilingSeconds)));
-  if (limitsAfter !== undefined) say(`\nthe same limits after the rows: ${format(limitsAfter)}`);
-  return { limits, limitsAfter, results: measurements };
+  if (measurable !== undefined) await sayLimits({ round, when: "after the rows" }, newLimits());
 }
 
-type Limits = Ceiling & Awaited<ReturnType<typeof measureStoreAndPush>>;
-
-async function limitsNow(ceilings: Ceilings): Promise<Limits> {
-  return { ...(await ceilings.of({})), ...(await measureStoreAndPush(ceilingSeconds)) };
+/** With the base of the row, measured last. */
+function sayComparison(measured: Measured): void {
+  const { row } = measured;
+  const base = results.findLast(({ row: { name } }) => name === row.base);
+  const more = base && base.row !== row ? comparedTo(base, measured) : undefined;
+  if (more === undefined) return;
+  figures.push(...figuresOf(row, [["µs/base", "less", more]]));
+  say(`  = CPU of weft per event ${format(more)}× that of: ${row.base}`);
 }
 
-function format({ generator, bareHttp, jetStream, barePush }: Limits): string {
-  return `generator ${generator}, bare HTTP 202 ${bareHttp}, JetStream publish ${jetStream}, bare push ${barePush}`;
+function newLimits(): Limits {
+  return new Limits({ seconds: Math.min(seconds, limitSecondsMax), latencySeconds: seconds });
 }
 
-function toLine({ name, load, accepted, delivered, cpuMs, peakMb }: Measured, limit?: number): string {
-  const { latency, perSecond } = delivered ?? accepted;
-  return line([
-    name,
-    accepted.perSecond,
-    delivered?.perSecond ?? "-",
-    // At a fixed rate the rate says nothing.
-    limit === undefined || load.rate !== undefined ? "-" : `${(perSecond / limit).toFixed(2)}×`,
-    percentile(latency, "p50"),
-    percentile(latency, "p99"),
-    percentile(latency, "p999"),
-    cpuMs === undefined ? "-" : (cpuMs.weft * 1000).toFixed(0),
-    cpuMs === undefined ? "-" : (cpuMs.nats * 1000).toFixed(0),
-    peakMb ?? "-",
-  ]);
+interface Moment {
+  readonly round: number;
+  readonly when: "before the rows" | "after the rows";
 }
 
-function percentile(latency: Latency, name: keyof typeof samplesFor): string {
-  return latency.count < samplesFor[name] ? "-" : latency[name].toFixed(2);
+interface BaseLimits extends Moment, HttpLimit {
+  readonly push: Awaited<ReturnType<Limits["push"]>>;
+  readonly store: Awaited<ReturnType<Limits["store"]>>;
 }
 
-/** What a reader of the row must know. */
-function remarksOn({ load, accepted, missing }: Measured, ceiling: Ceiling | undefined): string[] {
-  const remarks: string[] = [];
-  const reserve = ceiling && ceiling.generator / accepted.perSecond;
-  if (load.rate === undefined && reserve !== undefined && reserve < generatorReserve) {
-    remarks.push(`the generator alone does only ${reserve.toFixed(2)}× this, not ${generatorReserve}×`);
-  }
-  if (accepted.refused > 0)
-    remarks.push(`refused: ${accepted.refused}, ${JSON.stringify(accepted.statuses)}`);
-  if (missing > 0) remarks.push(`${missing} deliveries were still missing after a minute`);
-  if (load.rate !== undefined && accepted.perSecond < 0.95 * load.rate) {
-    remarks.push(`only ${accepted.perSecond} of ${load.rate} per second were accepted`);
-  }
-  return remarks;
-}
-
-function line(cells: readonly (string | number)[]): string {
-  const widths = [38, 8, 8, 9, 9, 9, 9, 8, 8, 8];
-  return cells
-    .map((cell, i) => (i === 0 ? String(cell).padEnd(38) : String(cell).padStart(widths[i] ?? 8)))
-    .join(" ")
-    .trimEnd();
+async function sayLimits(moment: Moment, measurable: Limits): Promise<void> {
+  const base: BaseLimits = {
+    ...moment,
+    ...(await measurable.http(usualShape)),
+    push: await measurable.push(0),
+    store: await measurable.store(),
+  };
+  limits.push(base);
+  const { generator, bare, push, store } = base;
+  const show = (name: string, { perSecond, cpuUs }: { perSecond: number; cpuUs: number }) =>
+    `  ${name.padEnd(32)}${String(perSecond).padStart(8)} per second, ${format(cpuUs)} µs of CPU`;
+  say(`\nlimits of this machine at 1 KiB, ${moment.when}`);
+  say(show("generator, to a sink", generator));
+  say(show("bare HTTP 202", bare));
+  say(`${show("JetStream publish", store)}, ${format(store.natsCpuUs)} µs of nats-server's`);
+  say(show("bare push", push));
 }

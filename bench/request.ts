@@ -2,16 +2,16 @@
  * What a round trip through the mesh costs: request and reply over HTTP and over NATS, beside a raw NATS request
  * and a direct HTTP call to the same subscriber, all in one run. One line per row; ratios are to the direct call.
  *
- *     npm run bench -- request
+ *     npm run bench -- request --seconds 3
  */
 import { connect, type NatsConnection, headers as natsHeaders } from "@nats-io/transport-node";
 import { Pool } from "undici";
-import { type Figure, reportFigures } from "./figure.ts";
+import { startSink } from "./arrival.ts";
+import { type Figure, figuresOf, reportFigures } from "./figure.ts";
 import { Histogram } from "./histogram.ts";
-import { startSink } from "./rows.ts";
 import { startWeft } from "./target.ts";
 
-const seconds = 3;
+const seconds = Number(process.argv[2] ?? 3);
 const warmUpSeconds = 1;
 const concurrencies = [1, 64];
 const type = "com.example.bench.request";
@@ -110,7 +110,14 @@ for (const concurrency of concurrencies) {
   for (const [name, exchange] of rows) measured.push({ name, ...(await measure(exchange, concurrency)) });
   const direct = measured[1]?.p50 ?? Number.NaN;
   for (const { name, perSecond, p50, p99 } of measured) {
-    figures.push({ part: "request", name: `${name}, ${concurrency} at a time`, unit: "ms", value: p50 });
+    figures.push(
+      ...figuresOf({ part: "request", name: `${name}, ${concurrency} at a time` }, [
+        ["per second", "more", perSecond],
+        ["p50 ms", "less", p50],
+        ["p99 ms", "less", p99],
+        ["p50/limit", "less", p50 / direct],
+      ]),
+    );
     const ratio = `${(p50 / direct).toFixed(1)}×`;
     process.stdout.write(
       `  ${name.padEnd(36)} ${String(perSecond).padStart(10)} ${String(p50).padStart(8)} ${String(p99).padStart(8)} ${ratio.padStart(10)}\n`,

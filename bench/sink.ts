@@ -6,16 +6,18 @@
  */
 import { createServer, type Socket } from "node:net";
 import { z } from "zod";
+import { nowUs } from "./clock.ts";
+import { Header } from "./header.ts";
 import { Histogram, type Latency } from "./histogram.ts";
-import { headerValue, MessageReader, nowUs } from "./wire.ts";
+import { MessageReader } from "./message.ts";
 
 export const sinkSchema = z.object({
   port: z.number().int().default(0),
   delayMs: z.number().min(0).default(0),
   /** The type of the reply event; absent answers without one. */
   reply: z.string().optional(),
-  status: z.number().int().default(200),
 });
+export type SinkOptions = z.input<typeof sinkSchema>;
 
 export interface SinkCount {
   readonly events: number;
@@ -26,6 +28,7 @@ export interface SinkCount {
 }
 
 const options = sinkSchema.parse(JSON.parse(process.argv[2] ?? "{}"));
+const emptyAnswer = Buffer.from("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
 let count = 0;
 let firstUs = 0;
 let lastUs = 0;
@@ -33,32 +36,29 @@ let replies = 0;
 let latency = new Histogram();
 
 function answerBytes(): Buffer {
-  if (options.reply === undefined) {
-    return Buffer.from(`HTTP/1.1 ${options.status} OK\r\ncontent-length: 0\r\n\r\n`);
-  }
+  if (options.reply === undefined) return emptyAnswer;
   return Buffer.from(
     `HTTP/1.1 200 OK\r\nce-specversion: 1.0\r\nce-id: r${process.pid}-${replies++}\r\nce-source: /sink\r\n` +
       `ce-type: ${options.reply}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}`,
   );
 }
 
-function onRequest(socket: Socket, head: Buffer): void {
-  if (head[0] === 0x47 /* G */) {
-    socket.write(report());
-    if (head.includes("/reset")) {
-      count = 0;
-      latency = new Histogram();
-    }
-    return;
-  }
+function onPost(socket: Socket, sentUs: number | undefined): void {
   const now = nowUs();
   count++;
   if (count === 1) firstUs = now;
   lastUs = now;
-  const sent = headerValue(head, "ce-sentus");
-  if (sent !== undefined) latency.add(Math.max(0, now - Number(sent)));
+  if (sentUs !== undefined) latency.add(Math.max(0, now - sentUs));
   if (options.delayMs === 0) socket.write(answerBytes());
   else setTimeout(() => socket.write(answerBytes()), options.delayMs);
+}
+
+function onGet(socket: Socket, head: Buffer): void {
+  socket.write(report());
+  if (head.includes("/reset")) {
+    count = 0;
+    latency = new Histogram();
+  }
 }
 
 function report(): string {
@@ -73,7 +73,11 @@ function report(): string {
 }
 
 const server = createServer({ noDelay: true }, (socket) => {
-  const reader = new MessageReader((head) => onRequest(socket, head));
+  const sentUs = new Header("ce-sentus");
+  const reader = new MessageReader((head) => {
+    if (head[0] === 0x47 /* G */) onGet(socket, head);
+    else onPost(socket, sentUs.number(head));
+  });
   socket.on("data", (chunk: Buffer) => reader.push(chunk));
   socket.on("error", () => {});
 });

@@ -13,11 +13,14 @@ import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
+import { arrived, startSink } from "./arrival.ts";
+import { nowUs } from "./clock.ts";
 import type { LoadResult } from "./load.ts";
-import { mainThreadCpuMs, runJson } from "./process.ts";
-import { arrived, oneTrigger, startSink } from "./rows.ts";
+import { runJson } from "./process.ts";
+import { oneTrigger } from "./rows.ts";
 import { type Stage, stageOf, stages } from "./stage.ts";
 import { startWeft } from "./target.ts";
+import { mainThreadCpuMs, usageOf } from "./usage.ts";
 
 const sampleIntervalUs = 500;
 const warmUpSeconds = 2;
@@ -72,27 +75,22 @@ async function runLoaded(seconds: number): Promise<Loaded> {
     await runJson("./load.ts", { url: weft.url, connections, seconds: warmUpSeconds });
     await arrived(sink.url, Number.POSITIVE_INFINITY);
     await fetch(`${sink.url}reset`);
-    const [mainBefore, before, fromUs] = [mainThreadCpuMs(pid), weft.usage(), monotonicUs()];
+    const [mainBefore, before, fromUs] = [mainThreadCpuMs(pid), usageOf(pid), nowUs()];
     const { events } = await runJson<LoadResult>("./load.ts", { url: weft.url, connections, seconds });
     const { perSecond } = await arrived(sink.url, events);
-    const [mainAfter, after, toUs] = [mainThreadCpuMs(pid), weft.usage(), monotonicUs()];
-    if (before === undefined || after === undefined) throw new Error("no usage");
+    const [mainAfter, after, toUs] = [mainThreadCpuMs(pid), usageOf(pid), nowUs()];
     return {
       events,
       perSecond,
       fromUs,
       toUs,
       mainCpuMs: mainAfter - mainBefore,
-      allCpuMs: after.weft.cpuMs - before.weft.cpuMs,
+      allCpuMs: after.cpuMs - before.cpuMs,
     };
   } finally {
     await weft.stop();
     await sink.process.stop();
   }
-}
-
-function monotonicUs(): number {
-  return Number(process.hrtime.bigint() / 1000n);
 }
 
 /** Of the samples between the two moments that were not idle. */

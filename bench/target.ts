@@ -5,15 +5,16 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { type BenchNats, startBenchNats } from "./nats.ts";
-import { type Started, startNode, type Usage, usageOf } from "./process.ts";
+import { outputOf, type Started, startNode } from "./process.ts";
+import { childrenOf, type RoleUsage, usageOf } from "./usage.ts";
 
 export interface Target {
   /** Where events go in. */
   readonly url: string;
   /** Triggers as YAML documents; a foreign target has its own. */
   apply(yaml: string): Promise<void>;
-  /** Of all its processes; undefined for a foreign target. */
-  usage(): { readonly weft: Usage; readonly nats: Usage } | undefined;
+  /** Of each of its processes; undefined for a foreign target. */
+  usage(): readonly RoleUsage[] | undefined;
   stop(): Promise<void>;
 }
 
@@ -23,6 +24,7 @@ export interface Weft extends Target {
   readonly natsPid: number;
   /** The first one takes the events in. */
   readonly processes: readonly Started[];
+  usage(): readonly RoleUsage[];
   status(): Promise<Status>;
 }
 
@@ -45,11 +47,21 @@ const statusSchema = z.object({
 });
 export type Status = z.output<typeof statusSchema>;
 
+/** The role of the NATS server among the processes, and of those that wait to become functions. */
+export const natsRole = "nats";
+export const poolRole = "pool";
+
 const endpointsSchema = z.object({ events: z.string(), control: z.string() });
 const readyMs = 60_000;
 
 /** The checkout whose weft is measured: this one, unless `compare.ts` names another. */
 const checkout = process.env.WEFT_BENCH_CHECKOUT ?? fileURLToPath(new URL("..", import.meta.url));
+const main = join(checkout, "src/mesh/main.ts");
+
+/** Whether the weft that is measured has this flag. */
+export async function knowsFlag(flag: string): Promise<boolean> {
+  return (await outputOf(main, ["up", "--help"])).includes(`${flag} `);
+}
 
 export async function startWeft(setup: WeftSetup = {}): Promise<Weft> {
   const dir = await mkdtemp(join(tmpdir(), "weft-bench-"));
@@ -82,14 +94,14 @@ async function startIn(dir: string, { setup, nats, processes, stop }: Starting):
   for (const [name, text] of Object.entries(setup.functions ?? {})) {
     await writeFile(join(functions, name), text);
   }
-  const shares = Array.from({ length: setup.dispatchers ?? 0 }, () => "dispatch");
-  for (const [i, roles] of ["ingress,control", ...shares].entries()) {
+  const roles = ["ingress,control", ...Array.from({ length: setup.dispatchers ?? 0 }, () => "dispatch")];
+  for (const [i, role] of roles.entries()) {
     const dataDir = join(dir, `data-${i}`);
     const onLog = i === 0 ? setup.onLog : undefined;
     const weft = startNode(
-      join(checkout, "src/mesh/main.ts"),
+      main,
       [
-        ...(nats === undefined ? ["up"] : ["serve", "--nats-url", nats.url, "--roles", roles]),
+        ...(nats === undefined ? ["up"] : ["serve", "--nats-url", nats.url, "--roles", role]),
         ...["--port", "0", "--control-port", "0", "--log-level", onLog === undefined ? "error" : "info"],
         ...["--data-dir", dataDir, "--manifests", join(dir, "manifests"), "--functions", functions],
         ...(setup.flags ?? []),
@@ -121,7 +133,10 @@ async function startIn(dir: string, { setup, nats, processes, stop }: Starting):
         return triggers.every(({ ready }) => ready) || undefined;
       });
     },
-    usage: () => ({ weft: sum(processes.map(({ pid }) => usageOf(pid))), nats: usageOf(natsPid) }),
+    usage: () => [
+      ...processes.flatMap(({ pid }, i) => familyOf(pid, nats === undefined ? "weft" : (roles[i] ?? "weft"))),
+      { role: natsRole, pid: natsPid, ...usageOf(natsPid) },
+    ],
     stop,
   };
 }
@@ -132,9 +147,20 @@ async function endpointsOf(dataDir: string): Promise<z.output<typeof endpointsSc
   );
 }
 
-function sum(usages: readonly Usage[]): Usage {
-  const of = (name: keyof Usage) => usages.reduce((total, usage) => total + usage[name], 0);
-  return { cpuMs: of("cpuMs"), peakMb: of("peakMb"), residentMb: of("residentMb") };
+/** What the processes that wait to become functions have in their command line. */
+const runner = "/sdk/server.";
+
+/** A process of weft with those that it has started of its own code. */
+function familyOf(pid: number, role: string): RoleUsage[] {
+  const own = childrenOf(pid).filter(({ command }) => command.startsWith(process.execPath));
+  return [
+    { role, pid, ...usageOf(pid) },
+    ...own.map((child) => ({
+      role: child.command.includes(runner) ? poolRole : `${role} worker`,
+      pid: child.pid,
+      ...usageOf(child.pid),
+    })),
+  ];
 }
 
 /** A broker that somebody else started; its triggers point at the sink's port already. */

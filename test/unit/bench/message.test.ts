@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { headerValue, MessageReader, RequestTemplate } from "../../../bench/wire.ts";
+import { MessageReader } from "../../../bench/message.ts";
 
 /** Heads (first line only) and bodies of what is found in these chunks. */
 function read(chunks: readonly string[]): string[][] {
@@ -46,34 +46,4 @@ describe("MessageReader", () => {
     expect(read([counted.slice(0, -1)])).toEqual([]);
     expect(read([chunked.slice(0, -2)])).toEqual([]);
   });
-});
-
-test.each([
-  { name: "ce-id", value: "7" },
-  { name: "ce-sentus", value: "12 3" },
-  { name: "ce-type", value: undefined },
-  { name: "id", value: undefined },
-])("headerValue must give $value for $name", ({ name, value }) => {
-  const head = Buffer.from("POST /a HTTP/1.1\r\nCE-Id: 7\r\nce-sentus:  12 3 \r\n\r\n");
-  expect(headerValue(head, name)).toBe(value);
-});
-
-test.each([
-  { mode: "binary", ids: ["a"], bodies: 1 },
-  { mode: "structured", ids: ["a"], bodies: 1 },
-  { mode: "batch", ids: ["a", "b"], bodies: 2 },
-] as const)("RequestTemplate must make one whole $mode request", ({ mode, ids, bodies }) => {
-  const template = new RequestTemplate(new URL("http://h:1/ns/b"), { mode, size: 100, type: "t", batch: 2 });
-  const found: { head: string; body: string }[] = [];
-  const reader = new MessageReader((head, body) => found.push({ head: `${head}`, body: `${body}` }));
-  reader.push(template.request(ids, 42));
-  expect(found).toHaveLength(1);
-  const { head = "", body = "" } = found[0] ?? {};
-  expect(head).toMatch(/^POST \/ns\/b HTTP\/1\.1\r\nhost: h:1\r\n/);
-  const parsed = JSON.parse(body);
-  const events = mode === "batch" ? parsed : [parsed];
-  expect(events).toHaveLength(bodies);
-  expect(template.eventsPerRequest).toBe(bodies);
-  const data = mode === "binary" ? parsed : events[0].data;
-  expect(JSON.stringify(data)).toHaveLength(100);
 });
