@@ -117,10 +117,12 @@ async function measureRows(wanted: readonly Row[], round: number): Promise<void>
 function sayComparison(measured: Measured): void {
   const { row } = measured;
   const base = results.findLast(({ row: { name } }) => name === row.base);
-  const more = base && base.row !== row ? comparedTo(base, measured) : undefined;
-  if (more === undefined) return;
-  figures.push(...figuresOf(row, [["µs/base", "less", more]]));
-  say(`  = CPU of weft per event ${format(more)}× that of: ${row.base}`);
+  if (base === undefined || base.row === row) return;
+  const { atRate, flatOut } = comparedTo(base, measured);
+  if (atRate === undefined) return;
+  figures.push(...figuresOf(row, [["µs/base", "less", atRate]]));
+  const each = flatOut === undefined ? "" : `; each flat out ${format(flatOut)}×`;
+  say(`  = CPU of weft per event at ${row.rate}/s ${format(atRate)}× that of: ${row.base}${each}`);
 }
 
 function newLimits(): Limits {

@@ -22,7 +22,7 @@ export interface Frame {
 
 /** By path below `src/mesh/`; the first that matches counts. */
 const weftStages: readonly (readonly [RegExp, Stage])[] = [
-  [/^(?:ingress\/|listen\.ts)/, "HTTP in"],
+  [/^(?:ingress\/|listen\.ts|http1\/plain-)/, "HTTP in"],
   [/^stream\/(?:publish|event-store|outbox|guard|guard-decision|subjects|delayed)\.ts/, "publish"],
   [/^dispatch\/(?:send|https|call|deliver)\.ts/, "HTTP out"],
   [

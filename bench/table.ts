@@ -63,9 +63,20 @@ export function cellsOf(measured: Measured, limit: RowLimit | undefined): Cells 
 }
 
 /** How much more CPU time of weft an event costs than in the base row. */
-export function comparedTo(base: Measured, { flatOut, atRate }: Measured): number | undefined {
-  const cpuMsOf = ({ processes }: Phase) => processes && sumOf(ofWeft(processes)).cpuMs;
-  return ratio(cpuMsOf(flatOut ?? atRate), cpuMsOf(base.flatOut ?? base.atRate));
+export interface Comparison {
+  /** At the same rate: what is on top is due to the row. */
+  readonly atRate: number | undefined;
+  /** Each as fast as it goes: the slower of the two handles fewer events in one turn, which costs more by itself. */
+  readonly flatOut: number | undefined;
+}
+
+export function comparedTo(base: Measured, { flatOut, atRate }: Measured): Comparison {
+  const cpuMsOf = (phase: Phase | undefined) =>
+    phase?.processes === undefined ? undefined : sumOf(ofWeft(phase.processes)).cpuMs;
+  return {
+    atRate: ratio(cpuMsOf(atRate), cpuMsOf(base.atRate)),
+    flatOut: ratio(cpuMsOf(flatOut), cpuMsOf(base.flatOut)),
+  };
 }
 
 function numbersOf(

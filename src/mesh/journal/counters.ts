@@ -1,7 +1,7 @@
 /**
  * What each trigger and broker has counted since it was made. NATS adds the increments up (a counter stream),
  * so totals survive every crash of ours and several processes may count at once. Increments are gathered and
- * sent every `flushMs`; a kill loses at most those.
+ * sent every `flushMs`, those that wait longest first; a kill loses at most what is gathered.
  */
 import type { JetStreamManager } from "@nats-io/jetstream";
 import { z } from "zod";
@@ -14,6 +14,8 @@ import { counterStream, counterSubject } from "../stream/subjects.ts";
 export type CounterName = "delivered" | "filtered" | "retried" | "dead" | "unmatched";
 
 const flushMs = 100;
+/** So many counters at once: with a thousand busy triggers, a message for each in every turn would be one per event. */
+const countersPerTurn = 50;
 const subjectsPerRead = 200;
 const counterValueSchema = z.object({ val: z.string().regex(/^-?\d+$/) });
 const empty = new Uint8Array(0);
@@ -30,7 +32,7 @@ export class Counters implements Closeable {
     this.#publisher = publisher;
     this.#jsm = jsm;
     this.#clock = clock;
-    this.#timer = clock.every(flushMs, () => void this.flush());
+    this.#timer = clock.every(flushMs, () => void this.#flush(countersPerTurn));
   }
 
   add(uid: string, counter: CounterName, increment = 1): void {
@@ -38,12 +40,10 @@ export class Counters implements Closeable {
     this.#pending.set(subject, (this.#pending.get(subject) ?? 0) + increment);
   }
 
-  /** Sends what is gathered; what could not be sent stays gathered. */
-  flush(): Promise<void> {
-    this.#flushing ??= this.#send().finally(() => {
-      this.#flushing = undefined;
-    });
-    return this.#flushing;
+  /** Sends all that is gathered; what could not be sent stays gathered. */
+  async flush(): Promise<void> {
+    await this.#flushing;
+    await this.#flush(Number.POSITIVE_INFINITY);
   }
 
   /** Totals by uid and counter; absent means zero. Flushes first, so a caller sees its own counts. */
@@ -74,11 +74,18 @@ export class Counters implements Closeable {
     await this.flush();
   }
 
-  async #send(): Promise<void> {
-    const sending = this.#pending;
-    if (sending.size === 0) return;
-    this.#pending = new Map();
-    const sent = [...sending].map(([subject, increment]) =>
+  /** One at a time. */
+  #flush(countersMax: number): Promise<void> {
+    this.#flushing ??= this.#send(countersMax).finally(() => {
+      this.#flushing = undefined;
+    });
+    return this.#flushing;
+  }
+
+  async #send(countersMax: number): Promise<void> {
+    const sending = [...this.#pending].slice(0, countersMax);
+    for (const [subject] of sending) this.#pending.delete(subject);
+    const sent = sending.map(([subject, increment]) =>
       this.#publisher.publish(subject, empty, { "Nats-Incr": `+${increment}` }).catch(() => {
         this.#pending.set(subject, (this.#pending.get(subject) ?? 0) + increment);
       }),
