@@ -56,7 +56,7 @@ const readyMs = 60_000;
 
 /** The checkout whose weft is measured: this one, unless `compare.ts` names another. */
 const checkout = process.env.WEFT_BENCH_CHECKOUT ?? fileURLToPath(new URL("..", import.meta.url));
-const main = join(checkout, "src/mesh/main.ts");
+const main = join(checkout, "src/weft.js");
 
 /** Whether the weft that is measured has this flag. */
 export async function knowsFlag(flag: string): Promise<boolean> {

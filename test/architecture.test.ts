@@ -147,7 +147,7 @@ const doors: readonly Door[] = [
     name: "the environment is read",
     pattern: /\bprocess\.env\b/,
     // A function sees its own environment, not the mesh's: the runner replaces it.
-    files: ["src/mesh/main.ts", "src/mesh/sdk/server.ts"],
+    files: ["src/mesh/main.ts", "src/mesh/sdk/server.ts", "src/weft.js"],
   },
   {
     name: "processes are started",
