@@ -217,6 +217,18 @@ describe("a batch", () => {
     expect(await stored("bad-batch")).toBe(0);
   });
 
+  test("with one event larger than the server takes stores none and is answered 413", async () => {
+    await mesh.serve(brokerManifest("large-batch"));
+    const large = member("2", { data: "x".repeat(9 * 1024 * 1024) });
+    const answer = await mesh.post({
+      path: "/default/large-batch",
+      ...json([member("1"), large, member("3")], batched),
+    });
+    expect(answer.status).toBe(413);
+    expect(problemOf(answer).code).toBe("EVENT_TOO_LARGE");
+    expect(await stored("large-batch")).toBe(0);
+  });
+
   test("that repeats itself and what is stored already stores each event once", async () => {
     await mesh.serve(brokerManifest("repeats"));
     const path = "/default/repeats";

@@ -17,6 +17,7 @@ import {
   type OutgoingMessage,
   type PubAck,
   type Publisher,
+  refusedByClient,
   serverErrorCode,
 } from "./publish.ts";
 import { encodeStored } from "./stored-event.ts";
@@ -126,6 +127,10 @@ export class EventStore {
   async #commit(messages: readonly OutgoingMessage[]): Promise<"stored" | "duplicate"> {
     const batchId = createInbox().slice(-22);
     const last = messages.length - 1;
+    let refused: Error | undefined;
+    const onRefused = (cause: Error) => {
+      refused ??= cause;
+    };
     for (const [index, { subject, payload, headers: own }] of messages.entries()) {
       const headers: Record<string, string> = {
         ...own,
@@ -133,13 +138,15 @@ export class EventStore {
         "Nats-Batch-Sequence": `${index + 1}`,
       };
       if (index < last) {
-        this.#outbox.send(subject, payload, { headers });
+        this.#outbox.send(subject, payload, { headers, onRefused });
         continue;
       }
       headers["Nats-Batch-Commit"] = "1";
       try {
         await this.#publisher.publish(subject, payload, headers, batchAckWaitMs);
       } catch (error) {
+        // The server only knows that a member is missing.
+        if (refused !== undefined) throw refusedByClient(refused);
         if (duplicateInBatch.includes(serverErrorCode(error) ?? 0)) return "duplicate";
         throw error;
       }

@@ -197,7 +197,8 @@ export function isOutage(failure: unknown): boolean {
   return failure.code === "STORAGE_UNAVAILABLE" && serverErrorCode(failure) === undefined;
 }
 
-function refusedByClient(cause: Error): MeshError {
+/** Why the outbox did not send a message, as a refusal. */
+export function refusedByClient(cause: Error): MeshError {
   const code = cause.message.includes("max_payload") ? "EVENT_TOO_LARGE" : "STORAGE_UNAVAILABLE";
   return new MeshError(code, { found: cause.message, cause });
 }
