@@ -149,7 +149,7 @@ describe("the plain lane", () => {
     const { socket, text } = await connect();
     const body = "x".repeat(250_000);
     // More than the system keeps for both ends of a connection.
-    const count = 160;
+    const count = 240;
     for (let i = 0; i < count; i++) socket.write(post(body));
     await until(() => taken.length === 1 && socket.writableLength > 0);
     release();
