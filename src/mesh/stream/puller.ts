@@ -13,25 +13,18 @@ import type { Clock, Timer } from "../clock.ts";
 import type { Closeable } from "../lifecycle.ts";
 import type { HeaderBlock } from "../nats/header-block.ts";
 import { headerBlockOf } from "../nats/raw.ts";
+import { type AckSubject, parseAckSubject } from "./ack-subject.ts";
 import { type Outbox, outboxOf } from "./outbox.ts";
 import { pullSubject } from "./subjects.ts";
 
 /** One delivery of a stored message to this consumer. */
-export interface Delivery {
+export interface Delivery extends AckSubject {
   /** Where it is settled. */
   readonly replySubject: string;
   readonly headers: HeaderBlock;
   readonly data: Uint8Array;
-  /** Position in the stream. */
-  readonly sequence: number;
-  /** 1 for the first delivery; attempts that were never made count here too, so never use it as an attempt number. */
-  readonly deliveryCount: number;
-  /** When it was stored, epoch milliseconds. */
-  readonly storedMs: number;
   /** Where its settlement goes out. */
   readonly outbox: Outbox;
-  /** Messages the consumer has not delivered yet. */
-  readonly pending: number;
 }
 
 /** How long a pull lives, and how often the server says that it does: what notices loss soon costs more at rest. */
@@ -149,7 +142,7 @@ export class Puller implements Closeable {
   #onMessage(msg: Msg): void {
     if (this.#closed) return;
     this.#lastHeardMs = this.#options.clock.monotonic();
-    const delivery = parseDelivery(msg, this.#outbox);
+    const delivery = readDelivery(msg, this.#outbox);
     if (delivery === undefined) {
       this.#onStatus(msg);
       return;
@@ -224,21 +217,12 @@ export class Puller implements Closeable {
   }
 }
 
-/** `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>`, or with two more tokens before the stream. */
-function parseDelivery(msg: Msg, outbox: Outbox): Delivery | undefined {
+/** undefined when the message is no delivery but says something about a pull. */
+function readDelivery(msg: Msg, outbox: Outbox): Delivery | undefined {
   const replySubject = msg.reply ?? "";
-  if (!replySubject.startsWith("$JS.ACK.")) return undefined;
-  const tokens = replySubject.split(".");
-  const at = tokens.length >= 11 ? 6 : 4;
-  const deliveryCount = Number(tokens[at]);
-  const sequence = Number(tokens[at + 1]);
-  const storedMs = Math.floor(Number(tokens[at + 3]) / 1e6);
-  const pending = Number(tokens[at + 4]);
-  if (!Number.isSafeInteger(deliveryCount) || !Number.isSafeInteger(sequence)) return undefined;
-  return {
-    replySubject,
-    headers: headerBlockOf(msg),
-    data: msg.data,
-    ...{ sequence, deliveryCount, storedMs, pending, outbox },
-  };
+  const ack = parseAckSubject(replySubject);
+  if (ack === undefined) return undefined;
+  const { deliveryCount, sequence, storedMs, pending } = ack;
+  const headers = headerBlockOf(msg);
+  return { replySubject, headers, data: msg.data, deliveryCount, sequence, storedMs, pending, outbox };
 }
