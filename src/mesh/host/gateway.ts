@@ -3,16 +3,10 @@
  * would give it, `<service>.<namespace>.svc.cluster.local`. Knative's activator and queue-proxy in one hop:
  * waits for a start, proxies streaming in both directions, and answers with their codes and texts.
  */
-import {
-  Agent,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  request,
-  type ServerResponse,
-} from "node:http";
-import { pipeline } from "node:stream/promises";
+import { Agent, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Clock } from "../clock.ts";
 import { MeshError, messageOf } from "../errors.ts";
+import { endToEnd, forward } from "./forward.ts";
 import type { FunctionHost } from "./host.ts";
 import type { Lease, ServiceRef } from "./service.ts";
 
@@ -80,7 +74,11 @@ async function proxy(
   try {
     lease = await host.acquire(service, abort.signal);
     const headers = forwardedHeaders(incoming, isRelayed);
-    await forward(incoming, response, { lease, headers, agent, signal: abort.signal });
+    const { hostname, port } = new URL(lease.url);
+    await forward(incoming, response, {
+      ...{ host: hostname, port, agent, signal: abort.signal },
+      headers: { ...headers, ...lease.headers },
+    });
     lease.release("answered");
   } catch (error) {
     lease?.release(response.headersSent ? "answered" : "broken");
@@ -96,34 +94,6 @@ async function proxy(
 
 const timedOut = new Error("activator request timeout");
 const callerGone = new Error("the caller went away");
-
-function forward(
-  incoming: IncomingMessage,
-  response: ServerResponse,
-  {
-    lease,
-    headers,
-    agent,
-    signal,
-  }: { lease: Lease; headers: IncomingHttpHeaders; agent: Agent; signal: AbortSignal },
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const outgoing = request(new URL(lease.url), {
-      path: incoming.url,
-      method: incoming.method,
-      headers: { ...headers, ...lease.headers },
-      agent,
-      signal,
-    });
-    outgoing.on("error", reject);
-    outgoing.on("response", (upstream) => {
-      response.writeHead(upstream.statusCode ?? 502, endToEnd(upstream.headers));
-      pipeline(upstream, response, { end: true }).then(resolve, reject);
-    });
-    // A caller that breaks off aborts `outgoing` through the signal.
-    pipeline(incoming, outgoing).catch(reject);
-  });
-}
 
 function forwardedHeaders(incoming: IncomingMessage, isRelayed: boolean): IncomingHttpHeaders {
   const headers = endToEnd(incoming.headers);
@@ -146,28 +116,6 @@ function forwardedHeaders(incoming: IncomingMessage, isRelayed: boolean): Incomi
     .join(", ");
   headers["k-proxy-request"] = "activator";
   return headers;
-}
-
-const hopByHop = [
-  "connection",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-];
-
-/** Headers that are meant for whoever is at the end, not for the next one. */
-export function endToEnd(headers: IncomingHttpHeaders): IncomingHttpHeaders {
-  const kept = { ...headers };
-  const named = String(headers.connection ?? "")
-    .toLowerCase()
-    .split(/,\s*/);
-  for (const name of [...hopByHop, ...named]) delete kept[name];
-  return kept;
 }
 
 function refuse(response: ServerResponse, error: unknown): void {

@@ -1,10 +1,15 @@
 /**
  * The gateway of a process that runs no functions: passes plain HTTP to functions on to the gateway of the process
- * that does, on loopback, streaming in both directions.
+ * that does, on loopback.
  */
-import { Agent, type IncomingMessage, request, type ServerResponse } from "node:http";
-import { pipeline } from "node:stream/promises";
-import { clientHeader, endToEnd, type Gateway, parseFunctionHost } from "./gateway.ts";
+import { Agent, type IncomingMessage, type ServerResponse } from "node:http";
+import { endToEnd, forward } from "./forward.ts";
+import { clientHeader, type Gateway, parseFunctionHost } from "./gateway.ts";
+
+interface Relaying {
+  readonly port: number;
+  readonly agent: Agent;
+}
 
 export function createRelay({ port }: { port: number }): Gateway {
   const agent = new Agent({ keepAlive: true, maxFreeSockets: 64 });
@@ -22,21 +27,13 @@ export function createRelay({ port }: { port: number }): Gateway {
 function relay(
   incoming: IncomingMessage,
   response: ServerResponse,
-  { port, agent }: { port: number; agent: Agent },
+  { port, agent }: Relaying,
 ): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const headers = endToEnd(incoming.headers);
-    headers[clientHeader] = incoming.socket.remoteAddress ?? "unknown";
-    const { url, method } = incoming;
-    const outgoing = request({ host: "127.0.0.1", port, path: url, method, headers, agent });
-    outgoing.on("error", reject);
-    outgoing.on("response", (upstream) => {
-      response.writeHead(upstream.statusCode ?? 502, endToEnd(upstream.headers));
-      pipeline(upstream, response).then(resolve, reject);
-    });
-    response.once("close", () => {
-      if (!response.writableFinished) outgoing.destroy(new Error("the caller went away"));
-    });
-    pipeline(incoming, outgoing).catch(reject);
+  const abort = new AbortController();
+  response.once("close", () => {
+    if (!response.writableFinished) abort.abort(new Error("the caller went away"));
   });
+  const headers = endToEnd(incoming.headers);
+  headers[clientHeader] = incoming.socket.remoteAddress ?? "unknown";
+  return forward(incoming, response, { host: "127.0.0.1", port, headers, agent, signal: abort.signal });
 }
