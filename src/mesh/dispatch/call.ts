@@ -84,7 +84,8 @@ export class Caller {
         ...extra,
         ...lease.headers,
       });
-      if (result.kind === "answered") outcome = "answered";
+      // What was stopped, or never sent, says nothing of the instance.
+      if (result.kind !== "failed") outcome = "answered";
       return result;
     } finally {
       lease.release(outcome);

@@ -54,6 +54,8 @@ export class HttpsClient implements Closeable {
 }
 
 class HttpsExchange implements Exchange {
+  /** undici does not tell who waits in line from who waits for a peer that cannot be reached. */
+  readonly hasConnection = true;
   readonly #answerBytesMax: number;
   readonly #listener: HttpsListener;
   #controller: Dispatcher.DispatchController | undefined;

@@ -114,9 +114,11 @@ class Attempt implements Linked<Attempt> {
     this.#running.push(this);
     const { timeoutMs } = request;
     this.#deadline = this.#clock.after(timeoutMs, () => {
+      const wasInLine = this.#exchange?.hasConnection === false;
       this.#exchange?.cancel();
-      const message = `no answer within ${timeoutMs} ms`;
-      this.#settle({ kind: "failed", error: "Timeout", message, ms: this.#ms() });
+      const message = `no ${wasInLine ? "connection was free" : "answer"} within ${timeoutMs} ms`;
+      if (wasInLine) this.#settle({ kind: "unavailable", message });
+      else this.#settle({ kind: "failed", error: "Timeout", message, ms: this.#ms() });
     });
     this.#exchange = client.start(request, this);
   }

@@ -206,6 +206,7 @@ export class Worker implements BudgetHolder {
     if (events !== undefined) background(events.close(), () => {});
     this.#aborter.abort();
     this.#aborter = new AbortController();
+    this.#giveBackRedrives();
   }
 
   #puller(stream: string, origin: Origin): Puller {
@@ -292,6 +293,7 @@ export class Worker implements BudgetHolder {
   }
 
   #startWaiting(): void {
+    if (this.#line !== undefined && this.#events === undefined) this.#giveBackRedrives();
     while (this.#waiting.r.size > 0 && this.#room() > 0) this.#startFirst("r");
     while (this.#waiting.e.size > 0 && this.#places() > 0) this.#startFirst("e");
     while (this.#line !== undefined && this.#places() > 0) {
@@ -299,6 +301,12 @@ export class Worker implements BudgetHolder {
       if (delivery === undefined) break;
       this.#start(delivery, "e");
     }
+  }
+
+  /** Pulled while this process was the active one of an ordered trigger: now it is another one's turn. */
+  #giveBackRedrives(): void {
+    for (const delivery of this.#waiting.r.values()) this.#giveBack(delivery, 0);
+    this.#waiting.r.clear();
   }
 
   #startFirst(origin: Origin): void {
@@ -334,8 +342,10 @@ export class Worker implements BudgetHolder {
   /** Never rejects. */
   async #handle(delivery: Delivery, origin: Origin, key: string): Promise<Settled> {
     try {
-      const opened = this.#open(delivery, origin);
-      const history = opened.history ?? (await this.#recall(delivery, origin, key));
+      const { dead, ...opened } = this.#open(delivery, origin);
+      const history =
+        delivery.deliveryCount === 1 ? freshHistory() : await this.#recall(delivery, origin, key);
+      if (dead !== undefined) history.dead = dead;
       const settled = await this.#process({ ...opened, history });
       if (settled.kind === "acked") this.#histories.forget(key);
       else this.#histories.remember(key, history, delivery.deliveryCount);
@@ -415,11 +425,8 @@ export class Worker implements BudgetHolder {
     };
   }
 
-  /**
-   * The delivery as a parcel; what is no event becomes a parcel that can only be buried. Its history is undefined
-   * when it has to be recalled: a journal that does not answer says nothing about the event.
-   */
-  #open(delivery: Delivery, origin: Origin): Omit<Parcel, "history"> & { history: History | undefined } {
+  /** The delivery as a parcel; what is no event becomes a parcel that can only be buried (`dead`). */
+  #open(delivery: Delivery, origin: Origin): Omit<Parcel, "history"> & Partial<Pick<History, "dead">> {
     const { isPassedOn, table } = this.#parts;
     const broker = this.#broker;
     const common = {
@@ -433,14 +440,10 @@ export class Worker implements BudgetHolder {
       isOrphaned: () => table.broker(`${broker.namespace}/${broker.name}`)?.uid !== broker.uid,
     };
     const decoded = decodeDelivery(delivery);
-    if (decoded.kind === "event") {
-      const { event, hops } = decoded;
-      return { ...common, event, hops, history: delivery.deliveryCount === 1 ? freshHistory() : undefined };
-    }
+    if (decoded.kind === "event") return { ...common, event: decoded.event, hops: decoded.hops };
     const { code, message } = decoded.fault;
-    const history = freshHistory();
-    history.dead = { reason: "EventInvalid", why: { error: code, message, ms: 0 } };
-    return { ...common, event: surrogate(delivery, broker), hops: undefined, history };
+    const dead = { reason: "EventInvalid", why: { error: code, message, ms: 0 } } as const;
+    return { ...common, event: surrogate(delivery, broker), hops: undefined, dead };
   }
 
   #recall(delivery: Delivery, origin: Origin, key: string): Promise<History> {

@@ -96,8 +96,8 @@ export function setPlainAttribute(draft: Draft, name: string, text: string): boo
   return true;
 }
 
-/** The value a draft has for the attribute so far. */
-export function draftedValue(draft: Draft, name: string): string | undefined {
+/** The value a draft has so far for an attribute that is not one of its fields. */
+export function draftedExtension(draft: Draft, name: string): string | undefined {
   for (let at = 0; at < draft.others.length; at += 2)
     if (draft.others[at] === name) return draft.others[at + 1];
   return undefined;

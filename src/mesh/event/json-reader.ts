@@ -7,7 +7,7 @@ import {
   completeAttributes,
   type Draft,
   draftAttributes,
-  draftedValue,
+  draftedExtension,
   setAttribute,
   withAttributes,
 } from "./attributes.ts";
@@ -109,7 +109,7 @@ class Members {
       if (isCoreAttribute(name, specversion)) throw eventInvalid(name, "a JSON string");
     }
     const isEncoded =
-      specversion === "0.3" && draftedValue(draft, "datacontentencoding")?.toLowerCase() === "base64";
+      specversion === "0.3" && draftedExtension(draft, "datacontentencoding")?.toLowerCase() === "base64";
     const data = this.#readData(bytes, buffer, isEncoded);
     if (this.#data !== undefined && draft.datacontenttype === undefined && !isEncoded) {
       setAttribute(draft, "datacontenttype", "application/json");

@@ -2,7 +2,7 @@
  * What the head of an answer says: its status, and how its body and its connection end (RFC 9112 §4, §6, §9).
  * Pure. What could be read in two ways is malformed.
  */
-import { parseFields } from "./fields.ts";
+import { parseFields, trimBlanks } from "./fields.ts";
 
 export interface AnswerHead {
   readonly status: number;
@@ -142,5 +142,5 @@ function idleMsOf(
 }
 
 function splitList(text: string): string[] {
-  return text.split(",").map((item) => item.replace(/^[\t ]+|[\t ]+$/g, ""));
+  return text.split(",").map((item) => trimBlanks(item));
 }

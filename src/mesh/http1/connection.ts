@@ -92,6 +92,7 @@ export class Connection implements Carrier {
   /** Only for one that carries nothing. Sends it at once, or as soon as it is connected. */
   carry(post: PendingPost): void {
     post.carrier = this;
+    post.hasConnection = true;
     this.#post = post;
     if (this.#connecting === undefined) this.#write(post.bytes);
   }

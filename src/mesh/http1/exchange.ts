@@ -25,6 +25,8 @@ export interface AnswerListener {
 }
 
 export interface Exchange {
+  /** Whether it has a connection, open or about to be; before, it waits in line and nothing was sent. */
+  readonly hasConnection: boolean;
   /** Stops it wherever it is; its connection is closed. Idempotent. */
   cancel(): void;
 }

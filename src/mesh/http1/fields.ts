@@ -16,19 +16,19 @@ export function parseFields(lines: string): string[] | undefined {
   for (let at = 0; at < lines.length; ) {
     const colon = lines.indexOf(":", at);
     const end = lines.indexOf("\r\n", colon);
-    fields.push(lines.slice(at, colon), trimmed(lines, colon + 1, end));
+    fields.push(lines.slice(at, colon), trimBlanks(lines, colon + 1, end));
     at = end + 2;
   }
   return fields;
 }
 
-/** `String.trim` would take a byte of UTF-8 (0xA0) for a space. */
-function trimmed(lines: string, from: number, to: number): string {
+/** The text without blanks around it, linear in them; `String.trim` would take a byte of UTF-8 (0xA0) for one. */
+export function trimBlanks(text: string, from = 0, to = text.length): string {
   let start = from;
   let end = to;
-  while (start < end && isBlank(lines.charCodeAt(start))) start++;
-  while (end > start && isBlank(lines.charCodeAt(end - 1))) end--;
-  return lines.slice(start, end);
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
 }
 
 function isBlank(code: number): boolean {

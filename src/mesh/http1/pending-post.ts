@@ -17,6 +17,7 @@ export class PendingPost implements Exchange, Linked<PendingPost> {
   readonly #listener: AnswerListener;
   /** Undefined once the post is over. */
   carrier: Carrier | undefined;
+  hasConnection = false;
   previous: PendingPost | undefined;
   next: PendingPost | undefined;
 

@@ -3,9 +3,12 @@
  * of what node:http costs; with the first that is not, the connection goes over to node:http for good, with
  * every byte that was not answered yet.
  *
- * P1  one request of a connection is answered at a time, in order; what comes meanwhile waits, bounded.
+ * P1  one request of a connection is answered at a time, in order, and the next only once the answer before has
+ *     left; what comes meanwhile waits, bounded.
  * P2  nothing is read twice or lost when the connection goes over.
- * P3  a request must be complete within a minute; a connection without one is closed when it has idled.
+ * P3  a request must come within bounds of time, as with node:http; a connection without one is closed when it has
+ *     idled.
+ * P4  after its own end nothing is taken any more: nobody could be told what became of it.
  */
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
@@ -44,8 +47,15 @@ const headBytesMax = 16 * 1024;
 const bodyBytesMax = 256 * 1024;
 /** Of requests that follow while one is answered. */
 const waitingBytesMax = 64 * 1024;
-const requestMs = 60_000;
+/** The bounds of node:http: for the head, and for all of a request. */
+const headMs = 60_000;
+const requestMs = 300_000;
+/** A client that does not read its answers. */
+const unreadMs = 60_000;
+/** A client that does not close after we did. */
+const closeMs = 5000;
 const sweepMs = 5000;
+const timedOut = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\ncontent-length: 0\r\n\r\n";
 
 export class PlainLane {
   readonly #options: PlainLaneOptions;
@@ -109,6 +119,8 @@ class Connection {
   #head: PlainHead | undefined;
   /** A request is being answered. */
   #isBusy = false;
+  /** The answers before have not left yet. */
+  #isBlocked = false;
   /** The peer sends nothing more. */
   #hasEnded = false;
   #isFinishing = false;
@@ -123,34 +135,55 @@ class Connection {
     socket.on("end", this.#onEnd);
     socket.on("error", this.#onError);
     socket.on("close", this.#onClose);
+    socket.on("drain", this.#onDrain);
   }
 
   finish(): void {
     this.#isFinishing = true;
-    if (!this.#isBusy && this.#bytes === 0) this.#socket.end();
+    if (!this.#isBusy && this.#bytes === 0) this.#end();
   }
 
   destroy(): void {
     this.#socket.destroy();
   }
 
+  /** P3. */
   checkTime(nowMs: number, keepAliveMs: number): void {
     if (this.#isBusy) return;
     this.#sinceMs ??= nowMs;
-    if (nowMs - this.#sinceMs > (this.#bytes > 0 ? requestMs : keepAliveMs)) this.destroy();
+    if (nowMs - this.#sinceMs <= this.#patienceMs(keepAliveMs)) return;
+    const isArriving = this.#bytes > 0 && !this.#isBlocked && !this.#socket.writableEnded;
+    if (isArriving) this.#end(timedOut);
+    else this.destroy();
+  }
+
+  #patienceMs(keepAliveMs: number): number {
+    if (this.#socket.writableEnded) return closeMs;
+    if (this.#isBlocked) return unreadMs;
+    if (this.#bytes === 0) return keepAliveMs;
+    return this.#head === undefined ? headMs : requestMs;
   }
 
   readonly #onData = (chunk: Buffer): void => {
+    // P4.
+    if (this.#socket.writableEnded) return;
     if (this.#bytes === 0) this.#sinceMs = undefined;
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
-    if (this.#isBusy) this.#holdBack();
+    if (this.#isBusy || this.#isBlocked) this.#holdBack();
     else if (this.#bytes >= this.#needed) this.#read();
   };
 
   readonly #onEnd = (): void => {
     this.#hasEnded = true;
-    if (!this.#isBusy) this.#socket.end();
+    if (!this.#isBusy) this.#end();
+  };
+
+  readonly #onDrain = (): void => {
+    if (!this.#isBlocked) return;
+    this.#isBlocked = false;
+    this.#sinceMs = undefined;
+    this.#goOn();
   };
 
   readonly #onError = (): void => {
@@ -199,7 +232,7 @@ class Connection {
 
   #wait(bytes: number): void {
     this.#needed = bytes;
-    if (this.#hasEnded) this.destroy();
+    if (this.#hasEnded) this.#end();
   }
 
   #fits(head: PlainHead): boolean {
@@ -228,23 +261,35 @@ class Connection {
       : `Connection: keep-alive\r\nKeep-Alive: timeout=${this.#options.keepAliveSeconds}\r\n`;
     if (body === "") socket.write(`${head}content-length: 0\r\n\r\n`, "latin1");
     else socket.write(`${head}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
-    if (isLast) {
-      socket.end();
-      return;
-    }
+    if (isLast) this.#end();
+    else if (socket.writableNeedDrain) {
+      this.#isBlocked = true;
+      this.#holdBack();
+    } else this.#goOn();
+  }
+
+  #goOn(): void {
     if (this.#bytes > 0) this.#read();
     if (this.#isPaused && !(this.#isBusy && this.#bytes > waitingBytesMax)) {
       this.#isPaused = false;
-      socket.resume();
+      this.#socket.resume();
     }
+  }
+
+  #end(text?: string): void {
+    this.#sinceMs = undefined;
+    this.#chunks = [];
+    this.#bytes = 0;
+    if (text === undefined) this.#socket.end();
+    else this.#socket.end(text);
   }
 
   /** P2. */
   #leave(): void {
     const socket = this.#socket;
-    // What follows a half-closed request cannot be put back any more.
+    // It cannot be put back after the end, and node:http does not answer who has closed either.
     if (this.#hasEnded) {
-      this.destroy();
+      this.#end();
       return;
     }
     const unread = this.#joined();
@@ -253,6 +298,7 @@ class Connection {
     socket.off("end", this.#onEnd);
     socket.off("error", this.#onError);
     socket.off("close", this.#onClose);
+    socket.off("drain", this.#onDrain);
     this.#options.onLeft();
     if (unread.length > 0) socket.unshift(unread);
     this.#options.handOver(socket);

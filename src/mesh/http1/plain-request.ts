@@ -26,6 +26,8 @@ export type HeadReading =
 const headEnd = Buffer.from("\r\n\r\n");
 const method = "POST ";
 const version = " HTTP/1.1";
+/** A line that ends in LF alone, or goes on after CR. */
+const bareEnd = /\n|\r[^\n]/;
 const digits = /^\d{1,9}$/;
 const visible = /^\/[\x21-\x7e]*$/;
 const incomplete: HeadReading = { kind: "incomplete" };
@@ -34,7 +36,7 @@ const other: HeadReading = { kind: "other" };
 /** `headBytesMax`: longer heads are `other`. */
 export function readPlainHead(bytes: Buffer, headBytesMax: number): HeadReading {
   const end = bytes.indexOf(headEnd);
-  if (end === -1) return bytes.length < headBytesMax && mayBePost(bytes) ? incomplete : other;
+  if (end === -1) return bytes.length < headBytesMax && mayBecomePlain(bytes) ? incomplete : other;
   if (end > headBytesMax) return other;
   const text = bytes.toString("latin1", 0, end + 2);
   const lineEnd = text.indexOf("\r\n");
@@ -47,9 +49,15 @@ export function readPlainHead(bytes: Buffer, headBytesMax: number): HeadReading 
   return { kind: "head", head: { target, fields, headBytes: end + 4, ...framing } };
 }
 
-function mayBePost(bytes: Buffer): boolean {
-  const start = bytes.toString("latin1", 0, method.length);
-  return method.startsWith(start);
+/** So that who speaks otherwise learns it at once, and not when its time is over. */
+function mayBecomePlain(bytes: Buffer): boolean {
+  const text = bytes.toString("latin1");
+  const lineEnd = text.indexOf("\r\n");
+  if (lineEnd === -1) return method.startsWith(text.slice(0, method.length)) && !bareEnd.test(text);
+  const whole = text.slice(0, text.lastIndexOf("\r\n") + 2);
+  const isLine = text.startsWith(method) && text.startsWith(version, lineEnd - version.length);
+  if (!isLine || parseFields(whole.slice(lineEnd + 2)) === undefined) return false;
+  return !bareEnd.test(text.slice(whole.length));
 }
 
 /** undefined when a field asks for more than a counted body and an answer on a connection that stays open. */

@@ -53,6 +53,7 @@ export class Publisher implements Closeable {
   #next = 0;
   #bytes = 0;
   #connected = true;
+  #isClosed = false;
 
   constructor(nc: NatsConnection, clock: Clock) {
     this.#outbox = outboxOf(nc);
@@ -88,6 +89,7 @@ export class Publisher implements Closeable {
     ackWaitMs = ackWaitMsDefault,
   ): Promise<PubAck> {
     return new Promise((resolve, reject) => {
+      if (this.#isClosed) return reject(unavailable("the mesh is stopping"));
       if (!this.#connected) return reject(unavailable("NATS is not connected"));
       const bytes = payload.length + headerOverheadBytes;
       if (this.#waiting.size >= unackedMax || this.#bytes + bytes > unackedBytesMax) {
@@ -109,6 +111,7 @@ export class Publisher implements Closeable {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#sweeper.cancel();
     this.#subscription.unsubscribe();
     this.#rejectAll("the mesh is stopping");

@@ -12,6 +12,7 @@ import type { HeaderRecord } from "./publish.ts";
 const attributesInHeadersMax = 32 * 1024;
 const nothing = new Uint8Array(0);
 const noHeaders: HeaderRecord = {};
+const notInHeader = /[^\t\x20-\x7e\x80-\uffff]/;
 
 export function encodeStored(event: Event): { headers: Record<string, string>; payload: Uint8Array } {
   const headers: Record<string, string> = {};
@@ -46,9 +47,11 @@ export function headersBeside(
   const raw = rawOf(headers);
   for (let at = 0; at < raw.length; at += 2) {
     const name = raw[at] ?? "";
-    if (!isPassedOn(name)) continue;
+    const value = raw[at + 1] ?? "";
+    // NATS clients may write what no header of HTTP can hold.
+    if (!isPassedOn(name) || notInHeader.test(value)) continue;
     beside ??= {};
-    beside[name] ??= raw[at + 1] ?? "";
+    beside[name] ??= value;
   }
   return beside ?? noHeaders;
 }

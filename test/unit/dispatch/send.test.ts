@@ -151,6 +151,23 @@ describe("Sender gives up at the deadline", () => {
     expect(await second).toMatchObject({ error: "Timeout", ms: timeoutMs });
   });
 
+  test("without having made an attempt, when no connection was free", async () => {
+    const { url, requests } = await startPeer(() => {});
+    const sender = startSender({ connectionsPerOriginMax: 1 });
+    const { signal } = new AbortController();
+    const first = sender.send({ url, headers: [], body: undefined, timeoutMs: 2 * timeoutMs, signal });
+    await until(() => requests.length === 1);
+    const second = send(sender, url);
+    await clock.advance(timeoutMs);
+    expect(await second).toEqual({
+      kind: "unavailable",
+      message: `no connection was free within ${timeoutMs} ms`,
+    });
+    await clock.advance(timeoutMs);
+    expect(await first).toMatchObject({ error: "Timeout" });
+    expect(requests).toHaveLength(1);
+  });
+
   test("but not when it was answered before", async () => {
     const { url } = await startPeer(({ socket }) => socket.write(answerText("")));
     const result = await send(startSender(), url);

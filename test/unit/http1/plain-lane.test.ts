@@ -157,6 +157,25 @@ describe("the plain lane", () => {
     expect(taken.every((each) => each === body)).toBe(true);
   });
 
+  test("does not answer faster than its answers are read", async () => {
+    const { connect, taken } = await start(async () => ok("x".repeat(60_000)));
+    const { socket, text } = await connect();
+    const count = 1200;
+    socket.pause();
+    socket.write(post("").repeat(count));
+    let before = -1;
+    // More answers than the system keeps for both ends of a connection: it comes to a halt.
+    await until(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      const isHalted = taken.length === before;
+      before = taken.length;
+      return isHalted;
+    });
+    expect(taken.length).toBeLessThan(count);
+    socket.resume();
+    await until(() => answersIn(text()) === count);
+  });
+
   test.each([
     ["another method", "GET /x HTTP/1.1\r\nhost: h\r\n\r\n", "GET "],
     [
@@ -206,6 +225,26 @@ describe("the plain lane", () => {
     const { socket, text } = await connect();
     socket.write("POST /a/b HTTP/1.1\r\nhost: h\r\nhost: i\r\nbad line\r\n\r\n");
     await until(() => text().startsWith("HTTP/1.1 400"));
+  });
+
+  test("takes nothing more once it has ended", async () => {
+    let release = () => {};
+    const { connect, lane, taken } = await start(
+      ({ body }) =>
+        new Promise((resolve) => {
+          release = () => resolve(ok(body.toString()));
+        }),
+    );
+    const { socket, text } = await connect();
+    socket.write(post("first") + post("second"));
+    await until(() => taken.length === 1);
+    lane.finish();
+    release();
+    await once(socket, "end");
+    socket.write(post("third"));
+    await until(() => socket.closed || socket.destroyed || socket.writableLength === 0);
+    expect(taken).toEqual(["first"]);
+    expect(bodies(text())).toEqual(["first"]);
   });
 
   test("answers a client that has sent all it will, and ends", async () => {
@@ -278,8 +317,9 @@ describe("the plain lane", () => {
           release = () => resolve(ok(""));
         }),
     );
-    const [idle, slow, busy] = [await connect(), await connect(), await connect()];
+    const [idle, slow, large, busy] = [await connect(), await connect(), await connect(), await connect()];
     slow.socket.write("POST /a");
+    large.socket.write(post("large").slice(0, -1));
     busy.socket.write(post("busy"));
     await until(() => taken.length === 1);
     // The lane must have read the beginning of the slow one: its own clock says nothing of that.
@@ -291,10 +331,12 @@ describe("the plain lane", () => {
     const idleClosed = once(idle.socket, "end");
     for (let i = 0; i < 4; i++) await clock.advance(5000);
     await idleClosed;
-    expect(slow.socket.readableEnded).toBe(false);
-    const slowClosed = once(slow.socket, "end");
+    expect(slow.text()).toBe("");
     for (let i = 0; i < 12; i++) await clock.advance(5000);
-    await slowClosed;
+    await until(() => slow.text().startsWith("HTTP/1.1 408"));
+    expect(large.text()).toBe("");
+    for (let i = 0; i < 49; i++) await clock.advance(5000);
+    await until(() => large.text().startsWith("HTTP/1.1 408"));
     expect(busy.socket.readableEnded).toBe(false);
   });
 

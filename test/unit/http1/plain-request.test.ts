@@ -28,6 +28,18 @@ describe("readPlainHead", () => {
   });
 
   test.each([
+    ["a line that ends in LF alone", "POST /a/b HTTP/1.1\nHost: x\n\n"],
+    ["a field that is none", "POST /a/b HTTP/1.1\r\nBad field\r\nHo"],
+    ["a folded field", "POST /a/b HTTP/1.1\r\na: 1\r\n b\r\n"],
+    ["another version", "POST /a/b HTTP/1.0\r\nHost"],
+    ["no version", "POST /a/b\r\n"],
+    ["CR and something else", "POST /a/b HTTP/1.1\rX"],
+    ["another method", "PUT /a"],
+  ])("leaves %s to others before the head is complete", (_name, text) => {
+    expect(read(text).kind).toBe("other");
+  });
+
+  test.each([
     "connection: keep-alive",
     "Connection: Keep-Alive",
     "accept: */*",
