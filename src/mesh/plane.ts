@@ -98,7 +98,7 @@ export async function openPlane(options: PlaneOptions): Promise<Plane> {
     journal,
     journalReader,
     deadLetters: new DeadLetters({ jsm, publisher, clock }),
-    store: new EventStore({ publisher, nc, clock }),
+    store: new EventStore({ publisher, clock }),
     leases,
     requester,
     responder: new Responder({ nc, jsm, publisher }),

@@ -1,3 +1,4 @@
+import { connect } from "@nats-io/transport-node";
 import { expect, test } from "vitest";
 import type { Sent } from "../support/ledger.ts";
 import { brokerManifest, triggerManifest } from "../support/mesh.ts";
@@ -244,4 +245,26 @@ test.concurrent("a dead letter without a sink is listed with the event as it was
   });
   expect(letter.attempts).toHaveLength(1);
   expect(letter.attempts[0]).toMatchObject({ status: 422, body: "größer" });
+});
+
+test.concurrent("what is no event goes into the dead-letter list once a failing sink has used up its retries", async () => {
+  const sink = subscriber.inbox("invalid-sink", 503);
+  await mesh.serve(
+    triggerManifest("invalid", {
+      type: "invalid",
+      to: subscriber.inbox("invalid").url,
+      delivery: { ...soon, deadLetterSink: { uri: sink.url } },
+    }),
+  );
+  const { username: token, host } = new URL(await mesh.natsUrl());
+  const nc = await connect({ servers: host, token });
+  nc.publish("weft.ev.default.default.invalid", "garbage");
+  await nc.flush();
+  await nc.close();
+  const [letter] = await until(async () => {
+    const letters = await mesh.deadLetters({ trigger: "invalid" });
+    return letters.length > 0 && letters;
+  });
+  expect(letter).toMatchObject({ reason: "EventInvalid", sinkAttempts: [{ status: 503 }, { status: 503 }] });
+  expect(sink.received).toHaveLength(2);
 });

@@ -123,7 +123,7 @@ export async function startDataPlane(options: DataPlaneOptions = {}): Promise<Da
   await provisioner.ensureBroker(broker);
   const table = new RouteTable();
   const triggers: TriggerRoute[] = [];
-  const store = new EventStore({ publisher: started.use("publisher", new Publisher(nc, clock)), nc, clock });
+  const store = new EventStore({ publisher: started.use("publisher", new Publisher(nc, clock)), clock });
   const consumerOf = ({ uid }: TriggerRoute) => jsm.consumers.info("weft-ev-default_default", `t-${uid}`);
 
   async function dispatcher(wishes: DispatcherOptions = {}): Promise<TestDispatcher> {
@@ -136,7 +136,7 @@ export async function startDataPlane(options: DataPlaneOptions = {}): Promise<Da
     const journal = own.use("journal", new JournalWriter({ publisher, clock, log }));
     const journalReader = new FaultyJournalReader({ jsm, clock, fault: wishes.journalFault });
     const sender = own.use("sender", new Sender({ clock, answerBytesMax }));
-    const store = new EventStore({ publisher, nc, clock });
+    const store = new EventStore({ publisher, clock });
     const caller = new Caller({ sender, capacity: noCapacity, store, table, clock });
     const leases = await Leases.open(nc, {
       clock,

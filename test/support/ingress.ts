@@ -45,7 +45,7 @@ export async function startTestIngress(
     new Requester({ nc, jsm, publisher, clock, log, waitersMax: requestsMax }),
   );
   const holders = new Holders({ table, jsm, journalReader: new JournalReader({ jsm, clock }) });
-  const store = new EventStore({ publisher, nc, clock });
+  const store = new EventStore({ publisher, clock });
   const entering = { table, store, journal, now: () => rfc3339(clock.now()), onUnmatched() {} };
   const responder = new Responder({ nc, jsm, publisher });
   const seal = await Seal.open(nc, { replicas: 1 });

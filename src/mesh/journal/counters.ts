@@ -60,7 +60,7 @@ export class Counters implements Closeable {
       }
     }
     // What could not be flushed (NATS away) still counts for who asks this process.
-    const pending = this.#pending;
+    const pending = new Map(this.#pending);
     return {
       of(uid, counter) {
         const subject = counterSubject(uid, counter);

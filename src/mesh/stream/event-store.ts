@@ -5,25 +5,21 @@
  *
  * An event that names a later moment waits in the broker's delayed stream (delayed.ts) and enters then.
  */
-import { createInbox, type NatsConnection } from "@nats-io/nats-core";
+import { createInbox } from "@nats-io/nats-core";
 import type { Clock } from "../clock.ts";
 import { dueMsOf, statesDelay } from "../event/delay.ts";
 import type { Event } from "../event/event.ts";
 import type { BrokerRoute } from "../routes/route.ts";
 import { type DueMessage, dueMessage, placeTaken, waitingMessage } from "./delayed.ts";
-import { type Outbox, outboxOf } from "./outbox.ts";
 import {
   type HeaderRecord,
   type OutgoingMessage,
   type PubAck,
   type Publisher,
-  refusedByClient,
   serverErrorCode,
 } from "./publish.ts";
 import { encodeStored } from "./stored-event.ts";
 import { type BrokerKey, eventMessageId, eventSubject, eventSubjectPrefix } from "./subjects.ts";
-
-const batchAckWaitMs = 10_000;
 
 /** The broker an event enters; `dedupeMs` 0 means that nothing is a duplicate there. */
 export type EventBroker = BrokerKey & Pick<BrokerRoute, "dedupeMs">;
@@ -44,12 +40,10 @@ export interface Stored extends PubAck {
 
 export class EventStore {
   readonly #publisher: Publisher;
-  readonly #outbox: Outbox;
   readonly #clock: Clock;
 
-  constructor({ publisher, nc, clock }: { publisher: Publisher; nc: NatsConnection; clock: Clock }) {
+  constructor({ publisher, clock }: { publisher: Publisher; clock: Clock }) {
     this.#publisher = publisher;
-    this.#outbox = outboxOf(nc);
     this.#clock = clock;
   }
 
@@ -127,31 +121,22 @@ export class EventStore {
   async #commit(messages: readonly OutgoingMessage[]): Promise<"stored" | "duplicate"> {
     const batchId = createInbox().slice(-22);
     const last = messages.length - 1;
-    let refused: Error | undefined;
-    const onRefused = (cause: Error) => {
-      refused ??= cause;
-    };
-    for (const [index, { subject, payload, headers: own }] of messages.entries()) {
+    const members = messages.map(({ subject, payload, headers: own }, index) => {
       const headers: Record<string, string> = {
         ...own,
         "Nats-Batch-Id": batchId,
         "Nats-Batch-Sequence": `${index + 1}`,
       };
-      if (index < last) {
-        this.#outbox.send(subject, payload, { headers, onRefused });
-        continue;
-      }
-      headers["Nats-Batch-Commit"] = "1";
-      try {
-        await this.#publisher.publish(subject, payload, headers, batchAckWaitMs);
-      } catch (error) {
-        // The server only knows that a member is missing.
-        if (refused !== undefined) throw refusedByClient(refused);
-        if (duplicateInBatch.includes(serverErrorCode(error) ?? 0)) return "duplicate";
-        throw error;
-      }
+      if (index === last) headers["Nats-Batch-Commit"] = "1";
+      return { subject, payload, headers };
+    });
+    try {
+      await this.#publisher.publishBatch(members);
+      return "stored";
+    } catch (error) {
+      if (duplicateInBatch.includes(serverErrorCode(error) ?? 0)) return "duplicate";
+      throw error;
     }
-    return "stored";
   }
 }
 

@@ -3,7 +3,8 @@
  * resolves with its own PubAck. Neither `js.publish()` per event nor an unbounded `Promise.all` (DESIGN §6).
  *
  * P1  a resolved publish is stored; a rejected one may or may not be: retry with the same message id.
- * P2  un-acked publishes are bounded by count and by bytes; over the bound a publish is refused at once.
+ * P2  un-acked publishes are bounded by count and by bytes (one that is larger than the bound goes alone); over the
+ *     bound a publish is refused at once. A batch counts as one, with the bytes of all its members.
  * P3  when the connection drops, every un-acked publish is rejected at once: the client has lost it.
  * P4  nothing thrown here reaches the NATS reader.
  */
@@ -31,15 +32,17 @@ export interface OutgoingMessage {
 
 const unackedMax = 8192;
 const unackedBytesMax = 64 * 1024 * 1024;
-const ackWaitMsDefault = 5000;
+const ackWaitMs = 5000;
+const batchAckWaitMs = 10_000;
 const sweepMs = 250;
-const headerOverheadBytes = 512;
+/** Of a message, besides what its sender says. */
+const overheadBytes = 256;
 
 interface Waiting {
   readonly resolve: (ack: PubAck) => void;
   readonly reject: (error: MeshError) => void;
   readonly bytes: number;
-  readonly ackWaitMs: number;
+  readonly waitMs: number;
   readonly deadline: number;
 }
 
@@ -82,31 +85,42 @@ export class Publisher implements Closeable {
    * Stores one message. Rejects with OVERLOADED (P2), STORAGE_UNAVAILABLE (P1, P3, no stream, timeout, full
    * stream) or EVENT_TOO_LARGE.
    */
-  publish(
-    subject: string,
-    payload: Uint8Array,
-    headers: HeaderRecord,
-    ackWaitMs = ackWaitMsDefault,
-  ): Promise<PubAck> {
+  publish(subject: string, payload: Uint8Array, headers: HeaderRecord): Promise<PubAck> {
+    return this.#send([{ subject, payload, headers }], ackWaitMs);
+  }
+
+  /** The same for an atomic batch: its members in their order, of which the last one commits it and is acknowledged. */
+  publishBatch(members: readonly OutgoingMessage[]): Promise<PubAck> {
+    return this.#send(members, batchAckWaitMs);
+  }
+
+  #send(messages: readonly OutgoingMessage[], waitMs: number): Promise<PubAck> {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) return reject(unavailable("the mesh is stopping"));
       if (!this.#connected) return reject(unavailable("NATS is not connected"));
-      const bytes = payload.length + headerOverheadBytes;
-      if (this.#waiting.size >= unackedMax || this.#bytes + bytes > unackedBytesMax) {
+      const bytes = bytesOf(messages);
+      // What is larger than the bound by itself may go alone.
+      const isOver = this.#waiting.size >= unackedMax || this.#bytes + bytes > unackedBytesMax;
+      if (isOver && this.#waiting.size > 0) {
         return reject(
           new MeshError("OVERLOADED", { found: `${this.#waiting.size} events waiting for storage` }),
         );
       }
       const token = (this.#next++).toString(36);
-      const waiting = { resolve, reject, bytes, ackWaitMs, deadline: this.#clock.monotonic() + ackWaitMs };
+      const waiting = { resolve, reject, bytes, waitMs, deadline: this.#clock.monotonic() + waitMs };
       this.#bytes += bytes;
       this.#waiting.set(token, waiting);
+      // Of a batch whose member stays here the server only knows that one is missing.
       const onRefused = (cause: Error) => {
         if (this.#waiting.get(token) !== waiting) return;
         this.#forget(token, waiting);
         reject(refusedByClient(cause));
       };
-      this.#outbox.send(subject, payload, { reply: this.#inbox + token, headers, onRefused });
+      const last = messages.length - 1;
+      for (const [index, { subject, payload, headers }] of messages.entries()) {
+        const reply = index === last ? this.#inbox + token : "";
+        this.#outbox.send(subject, payload, { reply, headers, onRefused });
+      }
     });
   }
 
@@ -132,7 +146,7 @@ export class Publisher implements Closeable {
     for (const [token, waiting] of this.#waiting) {
       if (waiting.deadline > now) continue;
       this.#forget(token, waiting);
-      waiting.reject(unavailable(`no acknowledgement within ${waiting.ackWaitMs} ms`));
+      waiting.reject(unavailable(`no acknowledgement within ${waiting.waitMs} ms`));
     }
   }
 
@@ -147,6 +161,15 @@ export class Publisher implements Closeable {
     this.#waiting.delete(token);
     this.#bytes -= waiting.bytes;
   }
+}
+
+function bytesOf(messages: readonly OutgoingMessage[]): number {
+  let bytes = 0;
+  for (const { payload, headers } of messages) {
+    bytes += payload.length + overheadBytes;
+    for (const name in headers) bytes += name.length + (headers[name] ?? "").length;
+  }
+  return bytes;
 }
 
 interface RawAck {
@@ -200,8 +223,7 @@ export function isOutage(failure: unknown): boolean {
   return failure.code === "STORAGE_UNAVAILABLE" && serverErrorCode(failure) === undefined;
 }
 
-/** Why the outbox did not send a message, as a refusal. */
-export function refusedByClient(cause: Error): MeshError {
+function refusedByClient(cause: Error): MeshError {
   const code = cause.message.includes("max_payload") ? "EVENT_TOO_LARGE" : "STORAGE_UNAVAILABLE";
   return new MeshError(code, { found: cause.message, cause });
 }

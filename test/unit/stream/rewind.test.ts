@@ -23,7 +23,7 @@ beforeAll(async () => {
   publisher = new Publisher(nc, systemClock);
   const limits = { replicas: 1, eventAgeMs: 3_600_000, dedupeMs: 1000, journalAgeMs: 3_600_000 };
   await ensureBrokerStreams(jsm, broker, { ...limits, journalBytesMax: 1_000_000 });
-  const store = new EventStore({ publisher, nc, clock: systemClock });
+  const store = new EventStore({ publisher, clock: systemClock });
   for (let i = 1; i <= 10; i++) {
     const attributes = attributesOf({ specversion: "1.0", id: `${i}`, source: "/s", type: "t" });
     await store.store(broker, { attributes, data: undefined });
