@@ -86,7 +86,7 @@ export const configSchema = z.strictObject({
     .min(1)
     .max(100_000)
     .default(10_000)
-    .describe("requests waiting at once"),
+    .describe("requests waiting at once, in one process"),
   workers: z.coerce
     .number()
     .int()

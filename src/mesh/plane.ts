@@ -70,12 +70,14 @@ export interface Plane extends Omit<PlaneOptions, "onRecord"> {
 
 /** What the largest event leaves of max_payload for headers. */
 const headerReserveBytes = 64 * 1024;
+/** However many processes share the budget, so many events of full size fit into the part of each. */
+const eventsInHandMin = 4;
 /** While the server has not said. */
 const payloadBytesMin = 1024 * 1024;
 
 /** The streams that all brokers share must be there. */
 export async function openPlane(options: PlaneOptions): Promise<Plane> {
-  const { connection, jsm, config, clock, log, table, portion, closing, onRecord } = options;
+  const { connection, jsm, config, clock, log, table, closing, onRecord } = options;
   const { nc } = connection;
   closing.defer("outbox", () => outboxOf(nc).flush());
   const publisher = closing.use("publisher", new Publisher(nc, clock));
@@ -86,7 +88,8 @@ export async function openPlane(options: PlaneOptions): Promise<Plane> {
   journal.follow(onRecord);
   const { replicas } = config;
   const leases = await Leases.open(nc, { clock, log, replicas, owner: `${hostname()} ${process.pid}` });
-  const waitersMax = Math.ceil(config.requestsMax / portion.of);
+  // Of each process: the clients of NATS are all with the first one, and connections are not dealt out by load.
+  const waitersMax = config.requestsMax;
   const requester = closing.use("requester", new Requester({ nc, jsm, publisher, clock, log, waitersMax }));
   connection.onReconnect(() => requester.restart());
   const journalReader = new JournalReader({ jsm, clock });
@@ -131,7 +134,9 @@ export function startDispatch(
     nc,
     jsm,
     leases: plane.leases,
-    budget: new ByteBudget(Math.floor(inHandBytesMax / portion.of)),
+    budget: new ByteBudget(
+      Math.max(Math.floor(inHandBytesMax / portion.of), eventsInHandMin * eventBytesMax(nc)),
+    ),
     ackWaitMs,
     clock,
     log,
