@@ -3,6 +3,7 @@
  * messages of a turn, headers are read without a map of lists. The one place that reaches behind its interface;
  * login, TLS, reconnecting and reading the stream of bytes stay with it.
  */
+import { Socket } from "node:net";
 import type { Msg, NatsConnection } from "@nats-io/nats-core";
 import { MsgImpl, NatsConnectionImpl } from "@nats-io/nats-core/internal";
 import { HeaderBlock, noHeaders } from "./header-block.ts";
@@ -11,6 +12,14 @@ import { HeaderBlock, noHeaders } from "./header-block.ts";
 export function writeFrames(nc: NatsConnection, frames: Uint8Array): void {
   if (!(nc instanceof NatsConnectionImpl)) throw new Error("bug: not a connection of nats.js");
   nc.protocol.sendCommand(frames);
+}
+
+/** Whether all frames handed over so far are with the system, so that their bytes are nobody's any more. */
+export function areWritten(nc: NatsConnection): boolean {
+  if (!(nc instanceof NatsConnectionImpl)) return false;
+  const { outbound, transport } = nc.protocol;
+  const socket = "socket" in transport && transport.socket instanceof Socket ? transport.socket : undefined;
+  return outbound.size() === 0 && socket?.writableLength === 0;
 }
 
 /** The headers of a message that came over a subscription. */

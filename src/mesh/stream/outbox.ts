@@ -7,7 +7,7 @@
  * O3  nothing that reaches a frame's first line can end it.
  */
 import type { NatsConnection } from "@nats-io/nats-core";
-import { writeFrames } from "../nats/raw.ts";
+import { areWritten, writeFrames } from "../nats/raw.ts";
 
 /**
  * Header name to value. The caller guarantees that neither holds CR, LF or illegal characters: they are written
@@ -50,11 +50,15 @@ const none: SendOptions = {};
 const headerStart = "NATS/1.0\r\n";
 const illegal = /[\0-\x20\x7f]/;
 const frameEnd = 0x0a0d;
+/** What a turn usually fits into. Larger blocks are made anew: each would be fresh pages of the system. */
+const blockBytesMax = 2 * 1024 * 1024;
 
 export class Outbox {
   readonly #nc: NatsConnection;
   #waiting: Outgoing[] = [];
   #isScheduled = false;
+  /** Written anew in each turn, once the system has the bytes of the one before. */
+  #block: Buffer = Buffer.alloc(0);
 
   constructor(nc: NatsConnection) {
     this.#nc = nc;
@@ -87,7 +91,13 @@ export class Outbox {
         size += frame.headBytes + payload.length + 2;
       }
     }
-    if (size > 0) writeFrames(this.#nc, joined(frames, size));
+    if (size > 0) writeFrames(this.#nc, join(frames, this.#blockOf(size)));
+  }
+
+  #blockOf(size: number): Buffer {
+    if (size > blockBytesMax || !areWritten(this.#nc)) return Buffer.allocUnsafe(size);
+    if (size > this.#block.length) this.#block = Buffer.allocUnsafeSlow(Math.min(2 * size, blockBytesMax));
+    return this.#block.subarray(0, size);
   }
 }
 
@@ -122,8 +132,8 @@ function linesOf(headers: HeaderRecord): string {
   return lines;
 }
 
-function joined(frames: readonly Frame[], size: number): Uint8Array {
-  const block = Buffer.allocUnsafe(size);
+/** `block` is exactly as long as all of them. */
+function join(frames: readonly Frame[], block: Buffer): Uint8Array {
   let at = 0;
   for (const { head, headBytes, payload } of frames) {
     block.write(head, at, "utf8");

@@ -86,6 +86,36 @@ describe("Outbox.send", () => {
     expect(refused[0]).toContain("max_payload");
   });
 
+  test("never writes over bytes that are still on their way", async () => {
+    const { nc } = await nats.connect("heavy");
+    const heavy = outboxOf(nc);
+    const payloadOf = (i: number) => Buffer.alloc(1000 + ((i * 7919) % 60_000), i % 251);
+    const count = 1500;
+    let good = 0;
+    let next = 0;
+    const { nc: reader } = await nats.connect("reader");
+    reader.subscribe("heavy", {
+      callback: (_error, msg) => {
+        if (payloadOf(next).equals(msg.data)) good++;
+        next++;
+      },
+    });
+    await reader.flush();
+    const pid = nats.server.pidNow() ?? Number.NaN;
+    // The system keeps what the server does not read, and soon takes no more.
+    process.kill(pid, "SIGSTOP");
+    try {
+      for (let i = 0; i < count; ) {
+        for (let turn = 50; turn > 0 && i < count; turn--) heavy.send("heavy", payloadOf(i++));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
+    await until(() => next === count);
+    expect(good).toBe(count);
+  });
+
   test("refuses everything on a closed connection", async () => {
     const { nc } = await nats.connect("closed");
     await nc.close();
