@@ -1,4 +1,5 @@
 /** `--workers 3`: one mesh whose ingress and dispatch run in three processes that share the port and the consumers. */
+import { readdir } from "node:fs/promises";
 import { Agent, type IncomingHttpHeaders, request } from "node:http";
 import { Kvm } from "@nats-io/kv";
 import { connect } from "@nats-io/transport-node";
@@ -368,6 +369,23 @@ describe("the end", () => {
     await until(async () => (await stillRunning(children)).length === 0, { what: "all have ended" });
   });
 });
+
+test("a stop ends also when a worker has died that had all connections it was ever given", async () => {
+  const own = await startTestMesh({ flags: ["--workers", "2"] });
+  try {
+    const given = async () => (await own.status()).workers.find(({ pid }) => pid !== own.pid);
+    await new Ledger(own).accept({ id: "given-1", type: "given" });
+    await new Ledger(own).accept({ id: "given-2", type: "given" });
+    const first = await given();
+    expect(first?.connections).toBe(1);
+    process.kill(first?.pid ?? Number.NaN, "SIGKILL");
+    await until(async () => (await given())?.pid !== first?.pid, { what: "the worker is gone" });
+    expect(await own.stop()).toBe(0);
+    expect((await readdir(own.dataDir)).filter((name) => /lock|mesh[.]json/.test(name))).toEqual([]);
+  } finally {
+    await own.close();
+  }
+}, 60_000);
 
 test("weft serve has workers of its own, which go on with the routes of whoever leads", async () => {
   const nats = await startTestNats();
