@@ -14,6 +14,8 @@ import { RecordRelay } from "./workers/record-relay.ts";
 let worker: Promise<Worker> | undefined;
 /** Once it serves: connections come only then. */
 let running: Worker | undefined;
+/** Whether the connection that was offered last is here. */
+let hasArrived = false;
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
 process.on("disconnect", () => process.exit(1));
@@ -29,8 +31,12 @@ function follow(message: ToWorker, handle: unknown): void {
       return;
     case "connection":
       // Without a handle it was broken off on its way.
+      hasArrived = handle instanceof Socket;
       if (handle instanceof Socket) serve(handle);
-      void tell({ kind: "taken" });
+      return;
+    case "offered":
+      void tell({ kind: "taken", arrived: hasArrived });
+      hasArrived = false;
       return;
     case "refusals":
       void worker?.then(({ refuse }) => refuse(message.refusals));

@@ -1,6 +1,8 @@
 /** `--workers 3`: one mesh whose ingress and dispatch run in three processes that share the port and the consumers. */
+import { execFile } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import { Agent, type IncomingHttpHeaders, request } from "node:http";
+import { promisify } from "node:util";
 import { Kvm } from "@nats-io/kv";
 import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -42,6 +44,8 @@ interface Asked {
   readonly agent: Agent | false;
   readonly path?: string;
   readonly body?: string | undefined;
+  /** Of the shared mesh when absent. */
+  readonly eventsUrl?: string;
 }
 
 /** One request on a connection of its own, which so goes to the process whose turn it is. */
@@ -49,8 +53,14 @@ function onOwnConnection(asked: Omit<Asked, "agent">): Promise<Answered> {
   return send({ ...asked, agent: false });
 }
 
-function send({ agent, path = "/default/default", headers, body }: Asked): Promise<Answered> {
-  const { hostname, port } = new URL(mesh.eventsUrl);
+function send({
+  agent,
+  path = "/default/default",
+  headers,
+  body,
+  eventsUrl = mesh.eventsUrl,
+}: Asked): Promise<Answered> {
+  const { hostname, port } = new URL(eventsUrl);
   return new Promise<Answered>((resolve, reject) => {
     const sent = request({ hostname, port, path, method: "POST", headers, agent }, (response) => {
       const chunks: Buffer[] = [];
@@ -369,6 +379,36 @@ describe("the end", () => {
     await until(async () => (await stillRunning(children)).length === 0, { what: "all have ended" });
   });
 });
+
+// Changes a limit of a running process, which only Linux can.
+test.runIf(process.platform === "linux")(
+  "a worker without file descriptors breaks off the connections it is given, and serves again with some",
+  async () => {
+    const own = await startTestMesh({ flags: ["--workers", "2"] });
+    try {
+      const pid = (await own.status()).workers.find((each) => each.pid !== own.pid)?.pid;
+      const limitFiles = (limit: string) =>
+        promisify(execFile)("prlimit", ["--pid", `${pid}`, `--nofile=${limit}`]);
+      const answers = async () => {
+        const sent = Array.from({ length: 4 }, async (_, n) => {
+          const { headers } = binary({ id: `files-${n}`, type: "files" });
+          const { status } = await send({ headers, agent: false, eventsUrl: own.eventsUrl });
+          return status;
+        });
+        return (await Promise.allSettled(sent)).map((each) =>
+          each.status === "fulfilled" ? each.value : "broken off",
+        );
+      };
+      await limitFiles("8:");
+      expect((await answers()).sort()).toEqual([202, 202, "broken off", "broken off"]);
+      await limitFiles("1024:");
+      expect(await answers()).toEqual([202, 202, 202, 202]);
+    } finally {
+      await own.close();
+    }
+  },
+  60_000,
+);
 
 test("a stop ends also when a worker has died that had all connections it was ever given", async () => {
   const own = await startTestMesh({ flags: ["--workers", "2"] });

@@ -5,8 +5,9 @@
  * K2  signals of a terminal or a service manager do nothing to it; it stops when it is told to, and is killed when
  *     it has not ended by then.
  * K3  connections go to it one by one, each when the one before has arrived, and until then stay open here: Node.js
- *     forgets those on their way when the process dies, and their clients would wait for ever. Those that wait are
- *     bounded: a process that does not take them is given no more.
+ *     forgets those on their way when the process dies, or has no file descriptor left for them, and their clients
+ *     would wait for ever. Hence a plain message after each asks for an answer. Those that wait are bounded: a
+ *     process that does not take them is given no more.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
@@ -109,8 +110,9 @@ class WorkerProcess implements WorkerHandle {
     this.#onItsWay = socket;
     if (socket === undefined) return;
     const message: ToWorker = { kind: "connection" };
-    // When it cannot be sent the process is ending, and its exit closes the socket.
+    // When it cannot be sent, the answer to the next message says so, or there is none since the process ends.
     this.#child.send(message, socket, { keepOpen: true }, () => {});
+    this.#send({ kind: "offered" });
   }
 
   refuse(refusals: readonly BrokerRefusal[]): void {
@@ -145,7 +147,13 @@ class WorkerProcess implements WorkerHandle {
         onReady();
         return;
       case "taken":
-        // The process has a handle of its own on the connection.
+        if (!message.arrived) {
+          log.error(
+            { stage: "workers", pid: this.pid },
+            "a worker could not take a connection; it is closed",
+          );
+        }
+        // When it has arrived the process has a handle of its own on it.
         this.#onItsWay?.destroy();
         this.#handOver();
         return;
