@@ -11,6 +11,7 @@ import { startWorker, type Worker } from "./worker.ts";
 import { type FromWorker, type ToWorker, toWorkerSchema, type WorkerSettings } from "./workers/messages.ts";
 import { RecordRelay } from "./workers/record-relay.ts";
 
+const relay = new RecordRelay({ clock: systemClock, send: tell });
 let worker: Promise<Worker> | undefined;
 /** Once it serves: connections come only then. */
 let running: Worker | undefined;
@@ -47,7 +48,6 @@ function follow(message: ToWorker, handle: unknown): void {
 }
 
 async function start(settings: WorkerSettings): Promise<Worker> {
-  const relay = new RecordRelay({ clock: systemClock, send: tell });
   try {
     running = await startWorker({
       settings,
@@ -71,7 +71,9 @@ function serve(socket: Socket): void {
 }
 
 async function stop(): Promise<void> {
-  await (await worker)?.close();
+  // One that is still starting has nothing that must end well, and may wait for NATS for long.
+  await running?.close();
+  await relay.flush();
   process.exit(0);
 }
 

@@ -366,6 +366,7 @@ describe("the end", () => {
     door.open();
     expect(await stopped).toBe(0);
     expect(await stillRunning(children.map(({ pid }) => pid))).toEqual([]);
+    expect(own.output.match(/delivered {2}default[/]drained/g)?.length).toBe(12);
     await own.start();
     await sent.settle({ trigger: "drained", type: "drained", inbox });
     // Each attempt was let finish: none was made twice.

@@ -1,12 +1,13 @@
 /**
  * The workers of this process: started, kept running, given connections, stopped.
  *
- * R1  a worker that ends is started again, after a wait that grows while it does not stay up.
+ * R1  a worker that ends, or could not be started, is started again, after a wait that grows while it does not stay up.
  * R2  a connection goes to who is next of those that are ready, this process among them: it always is.
  * R3  after `drain` nothing is started any more.
  */
 import type { Socket } from "node:net";
 import type { Clock } from "../clock.ts";
+import { messageOf } from "../errors.ts";
 import type { JournalRecord } from "../journal/record.ts";
 import { background, type Closeable } from "../lifecycle.ts";
 import type { Log } from "../log.ts";
@@ -23,6 +24,7 @@ export interface CrewOptions {
   readonly onRecords: (records: readonly JournalRecord[], missed: number) => void;
   /** How long a stop lets attempts in flight finish. */
   readonly drainMs: number;
+  /** May throw. */
   readonly start: (options: WorkerOptions) => WorkerHandle;
 }
 
@@ -119,15 +121,25 @@ export class Crew implements Closeable {
     let failures = 0;
     while (!signal.aborted) {
       const startedMs = clock.monotonic();
-      const worker = this.#start(place.index);
-      place.worker = worker;
-      const how = await worker.exited;
-      place.worker = undefined;
+      const { pid, how } = await this.#run(place);
       if (signal.aborted) return;
       failures = clock.monotonic() - startedMs < stableMs ? failures + 1 : 1;
       const waitMs = restartWaitMs(failures);
-      log.error({ stage: "workers", pid: worker.pid, how, waitMs }, "a worker ended; another one is started");
+      log.error({ stage: "workers", pid, how, waitMs }, "a worker ended; another one is started");
       await clock.sleep(waitMs, signal);
+    }
+  }
+
+  /** Resolves when the worker has ended, or could not be started (no memory). Never rejects. */
+  async #run(place: Place): Promise<{ pid?: number; how: string }> {
+    try {
+      const worker = this.#start(place.index);
+      place.worker = worker;
+      return { how: await worker.exited, pid: worker.pid };
+    } catch (error) {
+      return { how: messageOf(error) };
+    } finally {
+      place.worker = undefined;
     }
   }
 

@@ -56,7 +56,9 @@ class FakeWorker implements WorkerHandle {
   }
 }
 
-function startCrew(count: number) {
+/** `failures`: so many starts fail at first. */
+function startCrew(count: number, { failures = 0 } = {}) {
+  let failed = 0;
   const clock = new FakeClock();
   const started: FakeWorker[] = [];
   const crew = new Crew({
@@ -67,6 +69,7 @@ function startCrew(count: number) {
     onRecords() {},
     drainMs: 1000,
     start: (options) => {
+      if (failed++ < failures) throw new Error("spawn ENOMEM");
       const worker = new FakeWorker(options, started.length + 1);
       started.push(worker);
       return worker;
@@ -111,6 +114,19 @@ describe("Crew", () => {
     await started[2]?.end();
     await clock.advance(restartWaitMs(1));
     expect(started.length).toBe(4);
+    await crew.close();
+  });
+
+  test("starts a worker again that could not be started, later each time", async () => {
+    const { clock, crew, started } = startCrew(2, { failures: 2 });
+    // The failure is seen to.
+    await new Promise(setImmediate);
+    await clock.advance(restartWaitMs(1));
+    expect(started.length).toBe(0);
+    await clock.advance(restartWaitMs(2) - 1);
+    expect(started.length).toBe(0);
+    await clock.advance(1);
+    expect(started.length).toBe(1);
     await crew.close();
   });
 
