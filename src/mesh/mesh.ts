@@ -27,7 +27,7 @@ import { followFunctions } from "./control/function-follower.ts";
 import { FunctionServices } from "./control/function-services.ts";
 import { Leadership } from "./control/leadership.ts";
 import { type ManifestWatch, watchManifests } from "./control/watch.ts";
-import type { Dispatcher } from "./dispatch/dispatcher.ts";
+import { type Dispatcher, pullSilenceMs } from "./dispatch/dispatcher.ts";
 import { Mover } from "./dispatch/mover.ts";
 import { MeshError, messageOf } from "./errors.ts";
 import { checkCesql } from "./filter/cesql/compile.ts";
@@ -114,8 +114,6 @@ export interface Mesh extends Closeable {
 
 const journalAgeMs = 24 * 3_600_000;
 const journalBytesMax = 64 * 1024 * 1024;
-/** Pulls are answered every few seconds, or asked again: after this, whatever the reason, nobody is served. */
-const pullSilenceMs = 20_000;
 /** What a server that is not ours is taken to have for events: its disk cannot be seen from here. */
 const foreignStorageBytes = 32 * 1024 ** 3;
 /** How often it is looked whether the routes have arrived. */
@@ -392,6 +390,7 @@ class Starting {
       settings: { config, roles: [...roles], nats: nats.target, functionsPort },
       clock,
       log,
+      silenceMsMax: pullSilenceMs,
       drainMs: config.drain,
       onRecords: (records, missed) => {
         for (const record of records) this.#tell(record);
@@ -597,7 +596,7 @@ class Starting {
       pid: process.pid,
       roles: [...this.#options.roles],
       leads: this.#leadership?.isLeader ?? !this.#options.shared,
-      ready: this.#notReady() === undefined,
+      ready: this.#trouble() === undefined,
       inFlight: this.#dispatcher?.allInFlight() ?? {},
       functions: this.#functions().map(({ instances, ...each }) => ({ ...each, instances: [...instances] })),
     };
@@ -717,7 +716,7 @@ class Starting {
   #workers(): WorkerSummary[] {
     const crew = this.#crew;
     if (crew === undefined) return [];
-    const own = { pid: process.pid, ready: this.#notReady() === undefined, connections: crew.kept };
+    const own = { pid: process.pid, ready: this.#trouble() === undefined, connections: crew.kept };
     const others = crew.workers.map(({ pid, isReady, connections }) => ({
       pid,
       ready: isReady,
@@ -733,11 +732,14 @@ class Starting {
     return [...(this.#manifests?.rejected() ?? []), ...broken];
   }
 
+  /** This process and its workers. */
   #notReady(): string | undefined {
-    const reason = this.#cannotStore();
-    if (reason !== undefined) return reason;
-    const silent = this.#dispatcher?.silentFor(pullSilenceMs);
-    return silent === undefined ? undefined : `the consumer of trigger ${silent} does not answer`;
+    return this.#trouble() ?? this.#crew?.trouble();
+  }
+
+  /** This process alone. */
+  #trouble(): string | undefined {
+    return this.#cannotStore() ?? this.#dispatcher?.trouble();
   }
 
   #cannotStore(): string | undefined {

@@ -12,6 +12,9 @@ import { type FromWorker, type ToWorker, toWorkerSchema, type WorkerSettings } f
 import { RecordRelay } from "./workers/record-relay.ts";
 
 const relay = new RecordRelay({ clock: systemClock, send: tell });
+/** How often it says that it is there. */
+const beatMs = 1000;
+
 let worker: Promise<Worker> | undefined;
 /** Once it serves: connections come only then. */
 let running: Worker | undefined;
@@ -55,7 +58,9 @@ async function start(settings: WorkerSettings): Promise<Worker> {
       log: createLog(settings.config.logLevel),
       onRecord: (record) => relay.add(record),
     });
+    const { trouble } = running;
     await tell({ kind: "ready" });
+    systemClock.every(beatMs, () => void tell({ kind: "beat", trouble: trouble() }));
     return running;
   } catch (error) {
     await tell({ kind: "failed", message: messageOf(error) });

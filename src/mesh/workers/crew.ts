@@ -3,7 +3,9 @@
  *
  * R1  a worker that ends, or could not be started, is started again, after a wait that grows while it does not stay up.
  * R2  a connection goes to who is next of those that are ready, this process among them: it always is.
- * R3  after `drain` nothing is started any more.
+ * R3  a worker in trouble, or not heard of for longer than `silenceMsMax`, is said to be so: it may have events, and
+ *     connections, that nobody else serves.
+ * R4  after `drain` nothing is started any more.
  */
 import type { Socket } from "node:net";
 import type { Clock } from "../clock.ts";
@@ -22,6 +24,8 @@ export interface CrewOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly onRecords: (records: readonly JournalRecord[], missed: number) => void;
+  /** R3. */
+  readonly silenceMsMax: number;
   /** How long a stop lets attempts in flight finish. */
   readonly drainMs: number;
   /** May throw. */
@@ -43,6 +47,9 @@ export function restartWaitMs(failures: number): number {
 interface Place {
   readonly index: number;
   worker: WorkerHandle | undefined;
+  /** R3. By the monotonic clock. */
+  heardMs: number;
+  trouble: string | undefined;
 }
 
 export class Crew implements Closeable {
@@ -57,7 +64,10 @@ export class Crew implements Closeable {
 
   constructor(options: CrewOptions) {
     this.#options = options;
-    this.#places = Array.from({ length: options.count - 1 }, (_, i) => ({ index: i + 1, worker: undefined }));
+    const heardMs = options.clock.monotonic();
+    this.#places = Array.from({ length: options.count - 1 }, (_, i) => ({
+      ...{ index: i + 1, worker: undefined, heardMs, trouble: undefined },
+    }));
     this.#running = this.#places.map((place) => this.#keepRunning(place));
   }
 
@@ -95,12 +105,24 @@ export class Crew implements Closeable {
     return this.#places.flatMap(({ worker }) => (worker === undefined ? [] : [worker]));
   }
 
+  /** R3. For people; undefined when all workers serve, or have not been away for long. */
+  trouble(): string | undefined {
+    const { clock, silenceMsMax } = this.#options;
+    for (const { index, worker, heardMs, trouble } of this.#places) {
+      const name = worker === undefined ? `worker ${index}` : `worker ${index} (pid ${worker.pid})`;
+      if (trouble !== undefined) return `${name}: ${trouble}`;
+      const silentMs = clock.monotonic() - heardMs;
+      if (silentMs > silenceMsMax) return `${name} has not served for ${Math.floor(silentMs / 1000)} s`;
+    }
+    return undefined;
+  }
+
   /** Connections that this process has kept. */
   get kept(): number {
     return this.#kept;
   }
 
-  /** R3. Tells all workers to stop; `close` waits for them. Idempotent. */
+  /** R4. Tells all workers to stop; `close` waits for them. Idempotent. */
   drain(): void {
     this.#stopping.abort();
     const deadlineMs = this.#options.drainMs + stopGraceMs;
@@ -133,24 +155,34 @@ export class Crew implements Closeable {
   /** Resolves when the worker has ended, or could not be started (no memory). Never rejects. */
   async #run(place: Place): Promise<{ pid?: number; how: string }> {
     try {
-      const worker = this.#start(place.index);
+      const worker = this.#start(place);
       place.worker = worker;
       return { how: await worker.exited, pid: worker.pid };
     } catch (error) {
       return { how: messageOf(error) };
     } finally {
       place.worker = undefined;
+      place.trouble = undefined;
     }
   }
 
-  #start(index: number): WorkerHandle {
+  #start(place: Place): WorkerHandle {
     const { count, settings, clock, log, onRecords, start } = this.#options;
+    const { index } = place;
+    const hear = (trouble?: string) => {
+      place.heardMs = clock.monotonic();
+      place.trouble = trouble;
+    };
     return start({
       settings: { ...settings, portion: { index, of: count }, refusals: [...this.#refusals] },
       clock,
       log,
       onRecords,
-      onReady: () => this.#onReady(),
+      onReady: () => {
+        hear();
+        this.#onReady();
+      },
+      onBeat: hear,
     });
   }
 }

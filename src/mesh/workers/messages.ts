@@ -48,6 +48,8 @@ export type ToWorker = z.output<typeof toWorkerSchema>;
 
 export const fromWorkerSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("ready") }),
+  /** Every second from then on. `trouble`: why it does not serve well, for people. */
+  z.object({ kind: z.literal("beat"), trouble: z.string().optional() }),
   /** The answer to `offered`: another connection may come. */
   z.object({ kind: z.literal("taken"), arrived: z.boolean() }),
   z.object({ kind: z.literal("failed"), message: z.string() }),

@@ -21,8 +21,10 @@ export interface WorkerOptions {
   readonly settings: WorkerSettings;
   readonly clock: Clock;
   readonly log: Log;
-  /** It serves. Must not throw, as the next. */
+  /** It serves. Must not throw, as the next two. */
   readonly onReady: () => void;
+  /** A sign of life, with why it does not serve well, if so. */
+  readonly onBeat: (trouble: string | undefined) => void;
   /** What happened there; `missed` more records are not told. */
   readonly onRecords: (records: readonly JournalRecord[], missed: number) => void;
 }
@@ -135,7 +137,7 @@ class WorkerProcess implements WorkerHandle {
   }
 
   #onMessage(raw: unknown): void {
-    const { log, onReady, onRecords } = this.#options;
+    const { log, onReady, onBeat, onRecords } = this.#options;
     const { success, data: message } = fromWorkerSchema.safeParse(raw);
     if (!success) {
       log.error({ stage: "workers", pid: this.pid }, "a worker says something unknown");
@@ -145,6 +147,9 @@ class WorkerProcess implements WorkerHandle {
       case "ready":
         this.#isReady = true;
         onReady();
+        return;
+      case "beat":
+        onBeat(message.trouble);
         return;
       case "taken":
         if (!message.arrived) {

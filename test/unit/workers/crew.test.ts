@@ -35,6 +35,10 @@ class FakeWorker implements WorkerHandle {
     this.#options.onReady();
   }
 
+  beat(trouble?: string): void {
+    this.#options.onBeat(trouble);
+  }
+
   /** Resolves when whoever waited for it knows. */
   async end(): Promise<void> {
     this.isReady = false;
@@ -67,6 +71,7 @@ function startCrew(count: number, { failures = 0 } = {}) {
     clock,
     log: silentLog,
     onRecords() {},
+    silenceMsMax: 20_000,
     drainMs: 1000,
     start: (options) => {
       if (failed++ < failures) throw new Error("spawn ENOMEM");
@@ -138,6 +143,34 @@ describe("Crew", () => {
     await started[0]?.end();
     await clock.advance(restartWaitMs(1));
     expect(started[1]?.refusals).toEqual(refusals);
+    await crew.close();
+  });
+
+  test("names a worker that is in trouble until it says that it is well", async () => {
+    const { crew, started } = startCrew(2);
+    started[0]?.becomeReady();
+    expect(crew.trouble()).toBeUndefined();
+    started[0]?.beat("NATS is not connected");
+    expect(crew.trouble()).toBe("worker 1 (pid 1): NATS is not connected");
+    started[0]?.beat();
+    expect(crew.trouble()).toBeUndefined();
+    await crew.close();
+  });
+
+  test("names a worker that is not heard of for long, running or not", async () => {
+    const { clock, crew, started } = startCrew(3);
+    for (const worker of started) worker.becomeReady();
+    await clock.advance(20_000);
+    expect(crew.trouble()).toBeUndefined();
+    started[0]?.beat();
+    await clock.advance(1);
+    expect(crew.trouble()).toBe("worker 2 (pid 2) has not served for 20 s");
+    await started[1]?.end();
+    expect(crew.trouble()).toBe("worker 2 has not served for 20 s");
+    await clock.advance(restartWaitMs(1));
+    expect(crew.trouble()).toBe("worker 2 (pid 3) has not served for 20 s");
+    started[2]?.becomeReady();
+    expect(crew.trouble()).toBeUndefined();
     await crew.close();
   });
 
