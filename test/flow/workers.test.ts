@@ -456,6 +456,35 @@ test("weft serve has workers of its own, which go on with the routes of whoever 
   }
 }, 60_000);
 
+test("every process names the trigger that holds a full stream now, also when it was another one before", async () => {
+  const own = await startTestMesh({ flags: ["--workers", "2", "--stream-bytes-max", "2MB"] });
+  try {
+    const to = subscriber.inbox("full", 204).url;
+    const held = (name: string) =>
+      triggerManifest(name, { to, type: "full", annotations: { "weft.dev/paused": "true" } });
+    const data = "x".repeat(100_000);
+    let n = 0;
+    const post = async () => {
+      const { headers } = binary({ id: `full-${n++}`, type: "full" });
+      const sent = { headers, agent: false, eventsUrl: own.eventsUrl, body: data } as const;
+      const { status, body } = await send(sent);
+      return status === 202 ? "taken" : (/trigger (\S+) has yet/.exec(body)?.[1] ?? body);
+    };
+    // One each, for connections go to the processes in turn.
+    const both = async () => [await post(), await post()];
+    await own.serve(held("early"));
+    await both();
+    await own.serve(held("late"));
+    await until(async () => `${await both()}` === "default/early,default/early", { what: "it is full" });
+    await own.apply(triggerManifest("early", { to, type: "full" }));
+    await until(async () => `${await both()}` === "default/late,default/late", {
+      what: "the other trigger is named",
+    });
+  } finally {
+    await own.close();
+  }
+}, 60_000);
+
 test("a worker serves no route of an earlier run that is gone", async () => {
   const inbox = subscriber.inbox("gone");
   const own = await startTestMesh({ flags: ["--workers", "2"] });
