@@ -116,6 +116,8 @@ const journalAgeMs = 24 * 3_600_000;
 const journalBytesMax = 64 * 1024 * 1024;
 /** What a server that is not ours is taken to have for events: its disk cannot be seen from here. */
 const foreignStorageBytes = 32 * 1024 ** 3;
+/** After this routes that cannot be written are a failure, and workers that do not take them are not waited for. */
+const routesWaitMs = 2000;
 /** How often it is looked whether the routes have arrived. */
 const routesPollMs = 20;
 const defaultNamespace = "default";
@@ -187,7 +189,7 @@ class Starting {
     if (shared) await this.#share(connection, { ...control, leases: plane.leases, watchFunctions });
     else {
       const routes = await this.#ownRoutes(connection, provisioner);
-      const dataPlane = this.#dataPlane(provisioner, routes.set);
+      const dataPlane = this.#dataPlane(provisioner, routes);
       await this.#startControl({ ...control, dataPlane, closing: this.#closing, watchFunctions });
       await routes.complete();
     }
@@ -354,10 +356,12 @@ class Starting {
   async #ownRoutes(
     { nc }: MeshConnection,
     provisioner: Provisioner,
-  ): Promise<{ set: DataPlane["setRoutes"]; complete: () => Promise<void> }> {
+  ): Promise<RouteSink & { complete: () => Promise<void> }> {
     const { config, clock, log, workers } = this.#options;
     const table = this.#table;
-    if (workers === 1) return { set: (routes) => table.set(routes), complete: async () => {} };
+    if (workers === 1) {
+      return { set: (routes) => table.set(routes), served: async () => {}, complete: async () => {} };
+    }
     this.#peers = this.#closing.use("peers", new Peers({ nc, log, report: () => this.#report() }));
     const kv = await openRouteBucket(nc, { replicas: config.replicas });
     await provisioner.ensureBuckets(routeBucket);
@@ -367,8 +371,17 @@ class Starting {
         table.set(routes);
         writer.set(routes);
       },
+      served: () => this.#routesServed(writer),
       complete: () => writer.complete({ brokers: [], triggers: [] }),
     };
+  }
+
+  async #routesServed(writer: RouteWriter): Promise<void> {
+    await writer.settledWithin(routesWaitMs);
+    const isOver = new AbortController();
+    const timer = this.#options.clock.after(routesWaitMs, () => isOver.abort());
+    await this.#crew?.haveRoutes(writer.revision, isOver.signal);
+    timer.cancel();
   }
 
   /** Where workers bring requests for functions; undefined when there are no workers, or no functions here. */
@@ -414,13 +427,14 @@ class Starting {
     this.#crew?.refuse(refusals);
   }
 
-  #dataPlane(provisioner: Provisioner, setRoutes: DataPlane["setRoutes"]): DataPlane {
+  #dataPlane(provisioner: Provisioner, { set, served }: RouteSink): DataPlane {
     return {
       ensureBroker: (route) => provisioner.ensureBroker(route),
       removeBroker: (key) => provisioner.removeBroker(key),
       ensureTrigger: (route) => provisioner.ensureTrigger(route),
       removeTrigger: (trigger) => provisioner.removeTrigger(trigger),
-      setRoutes,
+      setRoutes: set,
+      routesServed: served,
       removeOrphans: (alive) => provisioner.removeOrphans(alive),
     };
   }
@@ -553,7 +567,10 @@ class Starting {
       this.#functionFollower = undefined;
       term.defer("functions of this machine", () => this.#followFunctions(parts));
       const writer = term.use("routes", new RouteWriter({ kv, clock, log, mayWrite: leads }));
-      const dataPlane = this.#dataPlane(parts.provisioner, (routes) => writer.set(routes));
+      const dataPlane = this.#dataPlane(parts.provisioner, {
+        set: (routes) => writer.set(routes),
+        served: () => this.#routesServed(writer),
+      });
       await this.#startControl({
         ...parts,
         closing: term,
@@ -767,6 +784,12 @@ interface ControlParts {
   readonly store: Store;
   readonly adapter: HostAdapter;
   readonly provisioner: Provisioner;
+}
+
+/** Where the control plane's routes go. */
+interface RouteSink {
+  readonly set: DataPlane["setRoutes"];
+  readonly served: DataPlane["routesServed"];
 }
 
 interface SharedParts extends ControlParts {

@@ -57,6 +57,7 @@ async function start(settings: WorkerSettings): Promise<Worker> {
       clock: systemClock,
       log: createLog(settings.config.logLevel),
       onRecord: (record) => relay.add(record),
+      onRoutes: (revision) => void tell({ kind: "routes", revision }),
     });
     const { trouble } = running;
     await tell({ kind: "ready" });

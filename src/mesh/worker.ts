@@ -30,6 +30,8 @@ export interface WorkerOptions {
   readonly log: Log;
   /** What happens to events here. Must not throw. */
   readonly onRecord: (record: JournalRecord) => void;
+  /** It serves the routes as they are at this revision of their bucket. Must not throw. */
+  readonly onRoutes: (revision: number) => void;
 }
 
 export interface Worker extends Closeable {
@@ -152,15 +154,16 @@ class Starting {
 
   /** Resolves when the table has the routes; they were all written before this process was started. */
   async #followRoutes(connection: MeshConnection): Promise<void> {
-    const { settings, clock, log } = this.#options;
+    const { settings, clock, log, onRoutes } = this.#options;
     const kv = await openRouteBucket(connection.nc, { replicas: settings.config.replicas });
     await new Promise<void>((resolve) => {
-      const follower = new RouteFollower({
+      const follower: RouteFollower = new RouteFollower({
         kv,
         clock,
         log,
         onRoutes: (routes) => {
           this.#table.set(routes);
+          onRoutes(follower.revision);
           resolve();
         },
       });

@@ -9,7 +9,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { gate } from "../support/gate.ts";
 import { binary, Ledger, type Sent } from "../support/ledger.ts";
 import { startLoad } from "../support/load.ts";
-import { startTestMesh, stillRunning, type TestMesh, triggerManifest } from "../support/mesh.ts";
+import {
+  brokerManifest,
+  startTestMesh,
+  stillRunning,
+  type TestMesh,
+  triggerManifest,
+} from "../support/mesh.ts";
 import { startTestNats } from "../support/nats.ts";
 import { mesh, subscriber, useSharedMesh } from "../support/shared-mesh.ts";
 import type { Inbox, Script } from "../support/subscriber.ts";
@@ -221,6 +227,19 @@ test("Prefer: wait is answered through every process", async () => {
       type: "answered",
     });
     expect(JSON.parse(answer.body)).toEqual({ of: id });
+  }
+});
+
+test("a trigger that is ready is served by every process", async () => {
+  const inbox = subscriber.inbox("everywhere");
+  for (let n = 0; n < 5; n++) {
+    const name = `everywhere-${n}`;
+    await mesh.serve(brokerManifest(name), triggerManifest(name, { broker: name, to: inbox.url }));
+    const answers = Array.from({ length: count }, (_, each) => {
+      const { headers } = binary({ id: `${name}-${each}`, type: "everywhere" });
+      return onOwnConnection({ headers, path: `/default/${name}` });
+    });
+    expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([202, 202, 202]);
   }
 });
 

@@ -36,6 +36,8 @@ export interface CrewOptions {
 const stableMs = 30_000;
 const firstWaitMs = 100;
 const waitMsMax = 10_000;
+/** A worker gives a sign of life every second; one that has not for this long is not waited for. */
+const stuckMs = 3000;
 /** What a stop takes besides the drain. */
 const stopGraceMs = 5000;
 
@@ -60,7 +62,8 @@ export class Crew implements Closeable {
   #refusals: readonly BrokerRefusal[] = [];
   #turn = 0;
   #kept = 0;
-  #onReady: () => void = () => {};
+  /** Called when a worker has changed. */
+  readonly #watchers = new Set<() => void>();
 
   constructor(options: CrewOptions) {
     this.#options = options;
@@ -72,16 +75,20 @@ export class Crew implements Closeable {
   }
 
   /** Resolves when all workers serve, or when it is drained or `signal` aborts. */
-  async ready(signal: AbortSignal): Promise<void> {
-    const isOver = () => signal.aborted || this.#stopping.signal.aborted;
-    while (!isOver() && !this.#places.every(({ worker }) => worker?.isReady)) {
-      await new Promise<void>((resolve) => {
-        this.#onReady = resolve;
-        for (const end of [signal, this.#stopping.signal]) {
-          end.addEventListener("abort", () => resolve(), { once: true });
-        }
-      });
-    }
+  ready(signal: AbortSignal): Promise<void> {
+    return this.#until(() => this.#places.every(({ worker }) => worker?.isReady), signal);
+  }
+
+  /**
+   * Resolves when all workers that serve have the routes of this revision of the bucket or newer ones, or when it is
+   * drained or `signal` aborts. One that is in trouble or stuck is not waited for.
+   */
+  haveRoutes(revision: number, signal: AbortSignal): Promise<void> {
+    const sinceMs = this.#options.clock.monotonic() - stuckMs;
+    const isServing = ({ worker, trouble, heardMs }: Place) =>
+      worker?.isReady === true && trouble === undefined && heardMs >= sinceMs;
+    const has = (place: Place) => !isServing(place) || (place.worker?.routesRevision ?? 0) >= revision;
+    return this.#until(() => this.#places.every(has), signal);
   }
 
   /** R2. True when another process has the connection. */
@@ -136,6 +143,24 @@ export class Crew implements Closeable {
     await Promise.all(this.#running);
   }
 
+  /** Resolves when `isDone`, or when it is drained or `signal` aborts. */
+  async #until(isDone: () => boolean, signal: AbortSignal): Promise<void> {
+    const end = AbortSignal.any([signal, this.#stopping.signal]);
+    if (end.aborted || isDone()) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const look = () => {
+      if (isDone()) resolve();
+    };
+    this.#watchers.add(look);
+    end.addEventListener("abort", () => resolve(), { once: true });
+    await promise;
+    this.#watchers.delete(look);
+  }
+
+  #tellWatchers(): void {
+    for (const look of this.#watchers) look();
+  }
+
   /** R1. */
   async #keepRunning(place: Place): Promise<void> {
     const { clock, log } = this.#options;
@@ -163,6 +188,7 @@ export class Crew implements Closeable {
     } finally {
       place.worker = undefined;
       place.trouble = undefined;
+      this.#tellWatchers();
     }
   }
 
@@ -178,9 +204,9 @@ export class Crew implements Closeable {
       clock,
       log,
       onRecords,
-      onReady: () => {
+      onChange: () => {
         hear();
-        this.#onReady();
+        this.#tellWatchers();
       },
       onBeat: hear,
     });

@@ -50,6 +50,8 @@ export const fromWorkerSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("ready") }),
   /** Every second from then on. `trouble`: why it does not serve well, for people. */
   z.object({ kind: z.literal("beat"), trouble: z.string().optional() }),
+  /** It has the routes as they are at this revision of their bucket. */
+  z.object({ kind: z.literal("routes"), revision: z.int() }),
   /** The answer to `offered`: another connection may come. */
   z.object({ kind: z.literal("taken"), arrived: z.boolean() }),
   z.object({ kind: z.literal("failed"), message: z.string() }),

@@ -21,8 +21,8 @@ export interface WorkerOptions {
   readonly settings: WorkerSettings;
   readonly clock: Clock;
   readonly log: Log;
-  /** It serves. Must not throw, as the next two. */
-  readonly onReady: () => void;
+  /** It serves, or has newer routes. Must not throw, as the next two. */
+  readonly onChange: () => void;
   /** A sign of life, with why it does not serve well, if so. */
   readonly onBeat: (trouble: string | undefined) => void;
   /** What happened there; `missed` more records are not told. */
@@ -33,6 +33,8 @@ export interface WorkerOptions {
 export interface WorkerHandle {
   readonly pid: number;
   readonly isReady: boolean;
+  /** Of the bucket, of the routes it serves. */
+  readonly routesRevision: number;
   /** Resolves to how it ended. Never rejects. */
   readonly exited: Promise<string>;
   /** Connections it was given. */
@@ -62,6 +64,7 @@ class WorkerProcess implements WorkerHandle {
   #onItsWay: Socket | undefined;
   #hasEnded = false;
   #connections = 0;
+  #routesRevision = 0;
   #failure: string | undefined;
 
   constructor(options: WorkerOptions) {
@@ -97,6 +100,10 @@ class WorkerProcess implements WorkerHandle {
 
   get connections(): number {
     return this.#connections;
+  }
+
+  get routesRevision(): number {
+    return this.#routesRevision;
   }
 
   take(socket: Socket): boolean {
@@ -137,7 +144,7 @@ class WorkerProcess implements WorkerHandle {
   }
 
   #onMessage(raw: unknown): void {
-    const { log, onReady, onBeat, onRecords } = this.#options;
+    const { log, onChange, onBeat, onRecords } = this.#options;
     const { success, data: message } = fromWorkerSchema.safeParse(raw);
     if (!success) {
       log.error({ stage: "workers", pid: this.pid }, "a worker says something unknown");
@@ -146,7 +153,11 @@ class WorkerProcess implements WorkerHandle {
     switch (message.kind) {
       case "ready":
         this.#isReady = true;
-        onReady();
+        onChange();
+        return;
+      case "routes":
+        this.#routesRevision = message.revision;
+        onChange();
         return;
       case "beat":
         onBeat(message.trouble);

@@ -13,6 +13,7 @@ class FakeWorker implements WorkerHandle {
   readonly exited: Promise<string>;
   isReady = false;
   connections = 0;
+  routesRevision = 0;
   refusals: readonly BrokerRefusal[];
   readonly #options: WorkerOptions;
   #end: (how: string) => void = () => {};
@@ -32,7 +33,12 @@ class FakeWorker implements WorkerHandle {
 
   becomeReady(): void {
     this.isReady = true;
-    this.#options.onReady();
+    this.#options.onChange();
+  }
+
+  follow(revision: number): void {
+    this.routesRevision = revision;
+    this.#options.onChange();
   }
 
   beat(trouble?: string): void {
@@ -171,6 +177,35 @@ describe("Crew", () => {
     expect(crew.trouble()).toBe("worker 2 (pid 3) has not served for 20 s");
     started[2]?.becomeReady();
     expect(crew.trouble()).toBeUndefined();
+    await crew.close();
+  });
+
+  test("knows when all workers that serve have the routes", async () => {
+    const { clock, crew, started } = startCrew(4);
+    const [one, two] = started;
+    for (const worker of [one, two]) {
+      worker?.follow(4);
+      worker?.becomeReady();
+    }
+    const signal = new AbortController().signal;
+    let have = false;
+    const waiting = crew.haveRoutes(5, signal).then(() => {
+      have = true;
+    });
+    one?.follow(5);
+    await clock.advance(0);
+    expect(have).toBe(false);
+    two?.follow(6);
+    await waiting;
+    // One that is killed, in trouble or stuck keeps nobody waiting.
+    const killed = crew.haveRoutes(6, signal);
+    await one?.end();
+    await killed;
+    two?.beat("NATS is not connected");
+    await crew.haveRoutes(7, signal);
+    two?.beat();
+    await clock.advance(3001);
+    await crew.haveRoutes(7, signal);
     await crew.close();
   });
 
