@@ -430,6 +430,30 @@ test.runIf(process.platform === "linux")(
   60_000,
 );
 
+test("a mesh with a worker that is stuck is not ready, and says which", async () => {
+  const own = await startTestMesh({ flags: ["--workers", "2"] });
+  try {
+    const pid = (await own.status()).workers.find((each) => each.pid !== own.pid)?.pid ?? Number.NaN;
+    const readyz = async () => {
+      const response = await fetch(`${own.controlUrl}/readyz`);
+      return { status: response.status, body: await response.text() };
+    };
+    process.kill(pid, "SIGSTOP");
+    const refused = await until(
+      async () => {
+        const answer = await readyz();
+        return answer.status === 503 && answer;
+      },
+      { what: "it is not ready", deadlineMs: 40_000 },
+    );
+    expect(refused.body).toContain(`worker 1 (pid ${pid}) has not served`);
+    process.kill(pid, "SIGCONT");
+    await until(async () => (await readyz()).status === 200, { what: "it is ready again" });
+  } finally {
+    await own.close();
+  }
+}, 60_000);
+
 test("a stop ends also when a worker has died that had all connections it was ever given", async () => {
   const own = await startTestMesh({ flags: ["--workers", "2"] });
   try {
