@@ -3,7 +3,7 @@
  * shared out to other processes, which serve what they are given without listening.
  */
 import type { Server } from "node:http";
-import { createServer as createAcceptor, type Socket } from "node:net";
+import { type Server as AcceptingServer, createServer as createAcceptor, type Socket } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import type { Clock } from "./clock.ts";
 import { MeshError } from "./errors.ts";
@@ -29,7 +29,7 @@ export interface ListenOptions {
   readonly share?: (socket: Socket) => boolean;
 }
 
-/** Serves connections that another process has accepted. */
+/** Serves connections that another server, or another process, has accepted. */
 export interface Taker extends Closeable {
   take(socket: Socket): void;
   /** Takes no new connection; requests under way may finish. */
@@ -44,31 +44,64 @@ const closeGraceMs = 1000;
 
 /** Rejects with PORT_TAKEN, or with CONFIG_INVALID when the address is not ours. */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  const { host, port, flag, clock, share } = options;
-  const serving = servingOf(options);
-  const acceptor = share === undefined ? serving.server : acceptorOf(serving, share);
+  const { host, port, flag, share } = options;
+  const { server, ...door } = share === undefined ? ownDoor(options) : sharedDoor(options, share);
   await new Promise<void>((resolve, reject) => {
-    acceptor.once("error", (error: NodeJS.ErrnoException) =>
-      reject(cannotListen(error, { host, port, flag })),
-    );
-    acceptor.listen(port, host, () => resolve());
+    server.once("error", (error: NodeJS.ErrnoException) => reject(cannotListen(error, { host, port, flag })));
+    server.listen(port, host, () => resolve());
   });
-  const address = acceptor.address();
+  const address = server.address();
   const bound = address !== null && typeof address === "object" ? address.port : port;
+  return { port: bound, ...door };
+}
+
+/** Where connections come in, before it listens. */
+interface Door extends Omit<Listener, "port"> {
+  readonly server: AcceptingServer;
+}
+
+function ownDoor(options: ListenOptions): Door {
+  const serving = servingOf(options);
+  const { server } = serving;
   let closing: Promise<void> | undefined;
   const stopAccepting = () => {
-    closing ??= new Promise((resolve) => acceptor.close(() => resolve()));
+    closing ??= new Promise((resolve) => server.close(() => resolve()));
     serving.finish();
   };
   return {
-    port: bound,
+    server,
     stopAccepting,
     async close() {
       stopAccepting();
-      const cut = clock.after(closeGraceMs, () => serving.cut());
+      const cut = options.clock.after(closeGraceMs, () => serving.cut());
       await closing;
       cut.cancel();
       serving.end();
+    },
+  };
+}
+
+/**
+ * Nothing is read of a connection before it is known who reads it.
+ *
+ * The end of `Server.close` is not waited for: once connections went to child processes, Node.js asks these how many
+ * they have, never hears of those that have died, and forgets the ones that stayed here. Those are known to `taker`.
+ */
+function sharedDoor(options: ListenOptions, share: (socket: Socket) => boolean): Door {
+  const taker = serveTaken(options);
+  const server = createAcceptor({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true }, (socket) => {
+    if (!share(socket)) taker.take(socket);
+  });
+  const stopAccepting = () => {
+    if (server.listening) server.close();
+    taker.stopAccepting();
+  };
+  return {
+    server,
+    stopAccepting,
+    async close() {
+      stopAccepting();
+      await taker.close();
     },
   };
 }
@@ -182,14 +215,6 @@ function serverOf(fetch: ListenOptions["fetch"]): Server {
     );
   });
   return server;
-}
-
-/** Nothing is read of a connection before it is known who reads it. */
-function acceptorOf({ server }: Serving, share: (socket: Socket) => boolean) {
-  const serve = serveUnheard(server);
-  return createAcceptor({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true }, (socket) => {
-    if (!share(socket)) serve(socket);
-  });
 }
 
 /** Lets a server that does not listen serve connections. */

@@ -27,7 +27,7 @@ import { followFunctions } from "./control/function-follower.ts";
 import { FunctionServices } from "./control/function-services.ts";
 import { Leadership } from "./control/leadership.ts";
 import { type ManifestWatch, watchManifests } from "./control/watch.ts";
-import type { Dispatcher } from "./dispatch/dispatcher.ts";
+import { type Dispatcher, pullSilenceMs } from "./dispatch/dispatcher.ts";
 import { Mover } from "./dispatch/mover.ts";
 import { MeshError, messageOf } from "./errors.ts";
 import { checkCesql } from "./filter/cesql/compile.ts";
@@ -114,10 +114,10 @@ export interface Mesh extends Closeable {
 
 const journalAgeMs = 24 * 3_600_000;
 const journalBytesMax = 64 * 1024 * 1024;
-/** Pulls are answered every few seconds, or asked again: after this, whatever the reason, nobody is served. */
-const pullSilenceMs = 20_000;
 /** What a server that is not ours is taken to have for events: its disk cannot be seen from here. */
 const foreignStorageBytes = 32 * 1024 ** 3;
+/** After this routes that cannot be written are a failure, and workers that do not take them are not waited for. */
+const routesWaitMs = 2000;
 /** How often it is looked whether the routes have arrived. */
 const routesPollMs = 20;
 const defaultNamespace = "default";
@@ -189,7 +189,7 @@ class Starting {
     if (shared) await this.#share(connection, { ...control, leases: plane.leases, watchFunctions });
     else {
       const routes = await this.#ownRoutes(connection, provisioner);
-      const dataPlane = this.#dataPlane(provisioner, routes.set);
+      const dataPlane = this.#dataPlane(provisioner, routes);
       await this.#startControl({ ...control, dataPlane, closing: this.#closing, watchFunctions });
       await routes.complete();
     }
@@ -356,10 +356,12 @@ class Starting {
   async #ownRoutes(
     { nc }: MeshConnection,
     provisioner: Provisioner,
-  ): Promise<{ set: DataPlane["setRoutes"]; complete: () => Promise<void> }> {
+  ): Promise<RouteSink & { complete: () => Promise<void> }> {
     const { config, clock, log, workers } = this.#options;
     const table = this.#table;
-    if (workers === 1) return { set: (routes) => table.set(routes), complete: async () => {} };
+    if (workers === 1) {
+      return { set: (routes) => table.set(routes), served: async () => {}, complete: async () => {} };
+    }
     this.#peers = this.#closing.use("peers", new Peers({ nc, log, report: () => this.#report() }));
     const kv = await openRouteBucket(nc, { replicas: config.replicas });
     await provisioner.ensureBuckets(routeBucket);
@@ -369,8 +371,17 @@ class Starting {
         table.set(routes);
         writer.set(routes);
       },
+      served: () => this.#routesServed(writer),
       complete: () => writer.complete({ brokers: [], triggers: [] }),
     };
+  }
+
+  async #routesServed(writer: RouteWriter): Promise<void> {
+    await writer.settledWithin(routesWaitMs);
+    const isOver = new AbortController();
+    const timer = this.#options.clock.after(routesWaitMs, () => isOver.abort());
+    await this.#crew?.haveRoutes(writer.revision, isOver.signal);
+    timer.cancel();
   }
 
   /** Where workers bring requests for functions; undefined when there are no workers, or no functions here. */
@@ -392,6 +403,7 @@ class Starting {
       settings: { config, roles: [...roles], nats: nats.target, functionsPort },
       clock,
       log,
+      silenceMsMax: pullSilenceMs,
       drainMs: config.drain,
       onRecords: (records, missed) => {
         for (const record of records) this.#tell(record);
@@ -415,13 +427,14 @@ class Starting {
     this.#crew?.refuse(refusals);
   }
 
-  #dataPlane(provisioner: Provisioner, setRoutes: DataPlane["setRoutes"]): DataPlane {
+  #dataPlane(provisioner: Provisioner, { set, served }: RouteSink): DataPlane {
     return {
       ensureBroker: (route) => provisioner.ensureBroker(route),
       removeBroker: (key) => provisioner.removeBroker(key),
       ensureTrigger: (route) => provisioner.ensureTrigger(route),
       removeTrigger: (trigger) => provisioner.removeTrigger(trigger),
-      setRoutes,
+      setRoutes: set,
+      routesServed: served,
       removeOrphans: (alive) => provisioner.removeOrphans(alive),
     };
   }
@@ -554,7 +567,10 @@ class Starting {
       this.#functionFollower = undefined;
       term.defer("functions of this machine", () => this.#followFunctions(parts));
       const writer = term.use("routes", new RouteWriter({ kv, clock, log, mayWrite: leads }));
-      const dataPlane = this.#dataPlane(parts.provisioner, (routes) => writer.set(routes));
+      const dataPlane = this.#dataPlane(parts.provisioner, {
+        set: (routes) => writer.set(routes),
+        served: () => this.#routesServed(writer),
+      });
       await this.#startControl({
         ...parts,
         closing: term,
@@ -597,7 +613,7 @@ class Starting {
       pid: process.pid,
       roles: [...this.#options.roles],
       leads: this.#leadership?.isLeader ?? !this.#options.shared,
-      ready: this.#notReady() === undefined,
+      ready: this.#trouble() === undefined,
       inFlight: this.#dispatcher?.allInFlight() ?? {},
       functions: this.#functions().map(({ instances, ...each }) => ({ ...each, instances: [...instances] })),
     };
@@ -717,7 +733,7 @@ class Starting {
   #workers(): WorkerSummary[] {
     const crew = this.#crew;
     if (crew === undefined) return [];
-    const own = { pid: process.pid, ready: this.#notReady() === undefined, connections: crew.kept };
+    const own = { pid: process.pid, ready: this.#trouble() === undefined, connections: crew.kept };
     const others = crew.workers.map(({ pid, isReady, connections }) => ({
       pid,
       ready: isReady,
@@ -733,11 +749,14 @@ class Starting {
     return [...(this.#manifests?.rejected() ?? []), ...broken];
   }
 
+  /** This process and its workers. */
   #notReady(): string | undefined {
-    const reason = this.#cannotStore();
-    if (reason !== undefined) return reason;
-    const silent = this.#dispatcher?.silentFor(pullSilenceMs);
-    return silent === undefined ? undefined : `the consumer of trigger ${silent} does not answer`;
+    return this.#trouble() ?? this.#crew?.trouble();
+  }
+
+  /** This process alone. */
+  #trouble(): string | undefined {
+    return this.#cannotStore() ?? this.#dispatcher?.trouble();
   }
 
   #cannotStore(): string | undefined {
@@ -765,6 +784,12 @@ interface ControlParts {
   readonly store: Store;
   readonly adapter: HostAdapter;
   readonly provisioner: Provisioner;
+}
+
+/** Where the control plane's routes go. */
+interface RouteSink {
+  readonly set: DataPlane["setRoutes"];
+  readonly served: DataPlane["routesServed"];
 }
 
 interface SharedParts extends ControlParts {

@@ -11,9 +11,15 @@ import { startWorker, type Worker } from "./worker.ts";
 import { type FromWorker, type ToWorker, toWorkerSchema, type WorkerSettings } from "./workers/messages.ts";
 import { RecordRelay } from "./workers/record-relay.ts";
 
+const relay = new RecordRelay({ clock: systemClock, send: tell });
+/** How often it says that it is there. */
+const beatMs = 1000;
+
 let worker: Promise<Worker> | undefined;
 /** Once it serves: connections come only then. */
 let running: Worker | undefined;
+/** Whether the connection that was offered last is here. */
+let hasArrived = false;
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
 process.on("disconnect", () => process.exit(1));
@@ -29,8 +35,12 @@ function follow(message: ToWorker, handle: unknown): void {
       return;
     case "connection":
       // Without a handle it was broken off on its way.
+      hasArrived = handle instanceof Socket;
       if (handle instanceof Socket) serve(handle);
-      void tell({ kind: "taken" });
+      return;
+    case "offered":
+      void tell({ kind: "taken", arrived: hasArrived });
+      hasArrived = false;
       return;
     case "refusals":
       void worker?.then(({ refuse }) => refuse(message.refusals));
@@ -41,15 +51,17 @@ function follow(message: ToWorker, handle: unknown): void {
 }
 
 async function start(settings: WorkerSettings): Promise<Worker> {
-  const relay = new RecordRelay({ clock: systemClock, send: tell });
   try {
     running = await startWorker({
       settings,
       clock: systemClock,
       log: createLog(settings.config.logLevel),
       onRecord: (record) => relay.add(record),
+      onRoutes: (revision) => void tell({ kind: "routes", revision }),
     });
+    const { trouble } = running;
     await tell({ kind: "ready" });
+    systemClock.every(beatMs, () => void tell({ kind: "beat", trouble: trouble() }));
     return running;
   } catch (error) {
     await tell({ kind: "failed", message: messageOf(error) });
@@ -65,7 +77,9 @@ function serve(socket: Socket): void {
 }
 
 async function stop(): Promise<void> {
-  await (await worker)?.close();
+  // One that is still starting has nothing that must end well, and may wait for NATS for long.
+  await running?.close();
+  await relay.flush();
   process.exit(0);
 }
 

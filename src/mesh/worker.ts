@@ -30,6 +30,8 @@ export interface WorkerOptions {
   readonly log: Log;
   /** What happens to events here. Must not throw. */
   readonly onRecord: (record: JournalRecord) => void;
+  /** It serves the routes as they are at this revision of their bucket. Must not throw. */
+  readonly onRoutes: (revision: number) => void;
 }
 
 export interface Worker extends Closeable {
@@ -37,7 +39,11 @@ export interface Worker extends Closeable {
   take(socket: Socket): void;
   /** The brokers that must not take events from now on. */
   refuse(refusals: readonly BrokerRefusal[]): void;
+  /** Why events are not taken or not delivered here, for people; undefined when all is well. */
+  trouble(): string | undefined;
 }
+
+const startingOrStopping = "the worker is starting or stopping";
 
 /** Resolves when the worker has the routes and serves them. Rejects with nothing left running. */
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
@@ -90,7 +96,11 @@ class Starting {
       closing: this.#closing,
     });
     const dispatch = roles.includes("dispatch") ? startDispatch(plane, { capacity: noCapacity }) : undefined;
-    this.#answerPeers(connection, () => dispatch?.dispatcher.allInFlight() ?? {});
+    const trouble = () => this.#cannotStore(connection) ?? dispatch?.dispatcher.trouble();
+    this.#answerPeers(connection, {
+      ready: () => trouble() === undefined,
+      inFlight: () => dispatch?.dispatcher.allInFlight() ?? {},
+    });
     await this.#followRoutes(connection);
     this.#isReady = true;
     this.#closing.defer("acceptance", () => {
@@ -102,8 +112,14 @@ class Starting {
       refuse: (refusals) => {
         this.#refusals = refusalsBy(refusals);
       },
+      trouble,
       close: () => this.#closing.close(),
     };
+  }
+
+  #cannotStore(connection: MeshConnection): string | undefined {
+    if (!this.#isReady) return startingOrStopping;
+    return connection.isConnected() ? undefined : "NATS is not connected";
   }
 
   #serveConnections(plane: () => Plane): Taker {
@@ -119,31 +135,35 @@ class Starting {
     return this.#closing.use("connections", serveTaken({ fetch, plain: createPlainIngress(parts), clock }));
   }
 
-  #answerPeers(connection: MeshConnection, inFlight: () => Record<string, number>): void {
+  #answerPeers(
+    { nc }: MeshConnection,
+    { ready, inFlight }: { ready: () => boolean; inFlight: () => Record<string, number> },
+  ): void {
     const { settings, log } = this.#options;
     const report = () => ({
       host: hostname(),
       pid: process.pid,
       roles: settings.roles.filter((role) => role !== "control"),
       leads: false,
-      ready: this.#isReady && connection.isConnected(),
+      ready: ready(),
       inFlight: inFlight(),
       functions: [],
     });
-    this.#closing.use("peers", new Peers({ nc: connection.nc, log, report }));
+    this.#closing.use("peers", new Peers({ nc, log, report }));
   }
 
   /** Resolves when the table has the routes; they were all written before this process was started. */
   async #followRoutes(connection: MeshConnection): Promise<void> {
-    const { settings, clock, log } = this.#options;
+    const { settings, clock, log, onRoutes } = this.#options;
     const kv = await openRouteBucket(connection.nc, { replicas: settings.config.replicas });
     await new Promise<void>((resolve) => {
-      const follower = new RouteFollower({
+      const follower: RouteFollower = new RouteFollower({
         kv,
         clock,
         log,
         onRoutes: (routes) => {
           this.#table.set(routes);
+          onRoutes(follower.revision);
           resolve();
         },
       });
@@ -168,7 +188,7 @@ function refusalsBy(refusals: readonly BrokerRefusal[]): ReadonlyMap<string, Mes
 
 function starting(): MeshError {
   return new MeshError("STORAGE_UNAVAILABLE", {
-    found: "the worker is starting or stopping",
+    found: startingOrStopping,
     fix: "Send it again in a moment",
   });
 }

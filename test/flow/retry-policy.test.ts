@@ -166,6 +166,10 @@ describe("back-off", () => {
     await ledger.accept({ id: "poison", type: "neighbours" });
     for (let i = 0; i < 5; i++) await ledger.accept({ id: `neighbour-${i}`, type: "neighbours" });
     await until(() => inbox.accepted().length === 5, { what: "the neighbours arrived" });
+    // The last one has answered, and is acked a moment later.
+    await until(async () => (await mesh.trigger("neighbours")).pending === 1, {
+      what: "only the poison owed",
+    });
     const { pending, inFlight, retried } = await mesh.trigger("neighbours");
     expect({ pending, inFlight, retried }).toEqual({ pending: 1, inFlight: 0, retried: 1 });
     await ledger.balance({ trigger: "neighbours", type: "neighbours", inbox });

@@ -1,12 +1,21 @@
 /** `--workers 3`: one mesh whose ingress and dispatch run in three processes that share the port and the consumers. */
+import { execFile } from "node:child_process";
+import { readdir } from "node:fs/promises";
 import { Agent, type IncomingHttpHeaders, request } from "node:http";
+import { promisify } from "node:util";
 import { Kvm } from "@nats-io/kv";
 import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { gate } from "../support/gate.ts";
 import { binary, Ledger, type Sent } from "../support/ledger.ts";
 import { startLoad } from "../support/load.ts";
-import { startTestMesh, stillRunning, type TestMesh, triggerManifest } from "../support/mesh.ts";
+import {
+  brokerManifest,
+  startTestMesh,
+  stillRunning,
+  type TestMesh,
+  triggerManifest,
+} from "../support/mesh.ts";
 import { startTestNats } from "../support/nats.ts";
 import { mesh, subscriber, useSharedMesh } from "../support/shared-mesh.ts";
 import type { Inbox, Script } from "../support/subscriber.ts";
@@ -41,6 +50,8 @@ interface Asked {
   readonly agent: Agent | false;
   readonly path?: string;
   readonly body?: string | undefined;
+  /** Of the shared mesh when absent. */
+  readonly eventsUrl?: string;
 }
 
 /** One request on a connection of its own, which so goes to the process whose turn it is. */
@@ -48,8 +59,14 @@ function onOwnConnection(asked: Omit<Asked, "agent">): Promise<Answered> {
   return send({ ...asked, agent: false });
 }
 
-function send({ agent, path = "/default/default", headers, body }: Asked): Promise<Answered> {
-  const { hostname, port } = new URL(mesh.eventsUrl);
+function send({
+  agent,
+  path = "/default/default",
+  headers,
+  body,
+  eventsUrl = mesh.eventsUrl,
+}: Asked): Promise<Answered> {
+  const { hostname, port } = new URL(eventsUrl);
   return new Promise<Answered>((resolve, reject) => {
     const sent = request({ hostname, port, path, method: "POST", headers, agent }, (response) => {
       const chunks: Buffer[] = [];
@@ -213,6 +230,19 @@ test("Prefer: wait is answered through every process", async () => {
   }
 });
 
+test("a trigger that is ready is served by every process", async () => {
+  const inbox = subscriber.inbox("everywhere");
+  for (let n = 0; n < 5; n++) {
+    const name = `everywhere-${n}`;
+    await mesh.serve(brokerManifest(name), triggerManifest(name, { broker: name, to: inbox.url }));
+    const answers = Array.from({ length: count }, (_, each) => {
+      const { headers } = binary({ id: `${name}-${each}`, type: "everywhere" });
+      return onOwnConnection({ headers, path: `/default/${name}` });
+    });
+    expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([202, 202, 202]);
+  }
+});
+
 test("dead letters of every process are there once, and can be redriven", async () => {
   const inbox = subscriber.inbox("dying", 400);
   await mesh.serve(triggerManifest("dying", { type: "dying", to: inbox.url, delivery: { retry: 0 } }));
@@ -355,6 +385,7 @@ describe("the end", () => {
     door.open();
     expect(await stopped).toBe(0);
     expect(await stillRunning(children.map(({ pid }) => pid))).toEqual([]);
+    expect(own.output.match(/delivered {2}default[/]drained/g)?.length).toBe(12);
     await own.start();
     await sent.settle({ trigger: "drained", type: "drained", inbox });
     // Each attempt was let finish: none was made twice.
@@ -368,6 +399,77 @@ describe("the end", () => {
     await until(async () => (await stillRunning(children)).length === 0, { what: "all have ended" });
   });
 });
+
+// Changes a limit of a running process, which only Linux can.
+test.runIf(process.platform === "linux")(
+  "a worker without file descriptors breaks off the connections it is given, and serves again with some",
+  async () => {
+    const own = await startTestMesh({ flags: ["--workers", "2"] });
+    try {
+      const pid = (await own.status()).workers.find((each) => each.pid !== own.pid)?.pid;
+      const limitFiles = (limit: string) =>
+        promisify(execFile)("prlimit", ["--pid", `${pid}`, `--nofile=${limit}`]);
+      const answers = async () => {
+        const sent = Array.from({ length: 4 }, async (_, n) => {
+          const { headers } = binary({ id: `files-${n}`, type: "files" });
+          const { status } = await send({ headers, agent: false, eventsUrl: own.eventsUrl });
+          return status;
+        });
+        return (await Promise.allSettled(sent)).map((each) =>
+          each.status === "fulfilled" ? each.value : "broken off",
+        );
+      };
+      await limitFiles("8:");
+      expect((await answers()).sort()).toEqual([202, 202, "broken off", "broken off"]);
+      await limitFiles("1024:");
+      expect(await answers()).toEqual([202, 202, 202, 202]);
+    } finally {
+      await own.close();
+    }
+  },
+  60_000,
+);
+
+test("a mesh with a worker that is stuck is not ready, and says which", async () => {
+  const own = await startTestMesh({ flags: ["--workers", "2"] });
+  try {
+    const pid = (await own.status()).workers.find((each) => each.pid !== own.pid)?.pid ?? Number.NaN;
+    const readyz = async () => {
+      const response = await fetch(`${own.controlUrl}/readyz`);
+      return { status: response.status, body: await response.text() };
+    };
+    process.kill(pid, "SIGSTOP");
+    const refused = await until(
+      async () => {
+        const answer = await readyz();
+        return answer.status === 503 && answer;
+      },
+      { what: "it is not ready", deadlineMs: 40_000 },
+    );
+    expect(refused.body).toContain(`worker 1 (pid ${pid}) has not served`);
+    process.kill(pid, "SIGCONT");
+    await until(async () => (await readyz()).status === 200, { what: "it is ready again" });
+  } finally {
+    await own.close();
+  }
+}, 60_000);
+
+test("a stop ends also when a worker has died that had all connections it was ever given", async () => {
+  const own = await startTestMesh({ flags: ["--workers", "2"] });
+  try {
+    const given = async () => (await own.status()).workers.find(({ pid }) => pid !== own.pid);
+    await new Ledger(own).accept({ id: "given-1", type: "given" });
+    await new Ledger(own).accept({ id: "given-2", type: "given" });
+    const first = await given();
+    expect(first?.connections).toBe(1);
+    process.kill(first?.pid ?? Number.NaN, "SIGKILL");
+    await until(async () => (await given())?.pid !== first?.pid, { what: "the worker is gone" });
+    expect(await own.stop()).toBe(0);
+    expect((await readdir(own.dataDir)).filter((name) => /lock|mesh[.]json/.test(name))).toEqual([]);
+  } finally {
+    await own.close();
+  }
+}, 60_000);
 
 test("weft serve has workers of its own, which go on with the routes of whoever leads", async () => {
   const nats = await startTestNats();
@@ -394,6 +496,35 @@ test("weft serve has workers of its own, which go on with the routes of whoever 
   } finally {
     await Promise.all(processes.map((each) => each.close()));
     await nats.close();
+  }
+}, 60_000);
+
+test("every process names the trigger that holds a full stream now, also when it was another one before", async () => {
+  const own = await startTestMesh({ flags: ["--workers", "2", "--stream-bytes-max", "2MB"] });
+  try {
+    const to = subscriber.inbox("full", 204).url;
+    const held = (name: string) =>
+      triggerManifest(name, { to, type: "full", annotations: { "weft.dev/paused": "true" } });
+    const data = "x".repeat(100_000);
+    let n = 0;
+    const post = async () => {
+      const { headers } = binary({ id: `full-${n++}`, type: "full" });
+      const sent = { headers, agent: false, eventsUrl: own.eventsUrl, body: data } as const;
+      const { status, body } = await send(sent);
+      return status === 202 ? "taken" : (/trigger (\S+) has yet/.exec(body)?.[1] ?? body);
+    };
+    // One each, for connections go to the processes in turn.
+    const both = async () => [await post(), await post()];
+    await own.serve(held("early"));
+    await both();
+    await own.serve(held("late"));
+    await until(async () => `${await both()}` === "default/early,default/early", { what: "it is full" });
+    await own.apply(triggerManifest("early", { to, type: "full" }));
+    await until(async () => `${await both()}` === "default/late,default/late", {
+      what: "the other trigger is named",
+    });
+  } finally {
+    await own.close();
   }
 }, 60_000);
 

@@ -37,7 +37,7 @@ export interface FunctionSummary {
 export interface WorkerSummary {
   readonly pid: number;
   readonly ready: boolean;
-  /** Connections to the events port that it was given since it started. */
+  /** Connections to the events port: those it was given, or, of the first, kept since there were workers. */
   readonly connections: number;
 }
 

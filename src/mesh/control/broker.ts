@@ -105,6 +105,7 @@ async function serve(
       await dataPlane.ensureBroker(route);
       board.setBroker(route);
     }
+    await dataPlane.routesServed();
   } catch (error) {
     const because = { reason: "ChannelFailure", message: messageOf(error) };
     conditions.markFalse("TriggerChannelReady", because);

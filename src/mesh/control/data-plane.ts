@@ -4,6 +4,7 @@
  * D1  a trigger's consumer exists before its route is published, and goes after its route went.
  * D2  a broker's streams exist before its route is published, and go, with the consumers of its triggers, after
  *     its route went.
+ * D3  a route is served once it was published and `routesServed` resolved.
  */
 import type { BrokerRoute, Routes, TriggerRoute } from "../routes/route.ts";
 
@@ -29,6 +30,11 @@ export interface DataPlane {
   removeTrigger(trigger: TriggerIdentity): Promise<void>;
   /** The whole table, each time anything in it changed. */
   setRoutes(routes: Routes): void;
+  /**
+   * Resolves when the processes that serve the routes with this one have what was set, a stuck one not waited for.
+   * Rejects when it cannot reach them.
+   */
+  routesServed(): Promise<void>;
   /**
    * Deletes what belongs to no broker or trigger that exists; called once after a start. `alive` is asked again
    * before each deletion: what is made meanwhile must not fall to an earlier answer.

@@ -1,7 +1,7 @@
 /**
  * Reconciles Triggers of Weft brokers (sheet knative-eventing §4.4).
  *
- * T1  Ready only after the consumer exists and the route is published: from then on no matching event passes by.
+ * T1  Ready only after the consumer exists and the route is served: from then on no matching event passes by.
  * T2  an unresolved subscriber keeps its consumer, so events wait for it; subscriberUri is cleared.
  * T3  a trigger without its broker has neither consumer nor route, and recovers when the broker comes.
  */
@@ -189,6 +189,7 @@ async function subscribe(
     // On the board means: ensured in this process. Passes after a mere change of status need not ask again.
     const known = board.trigger(route);
     if (!sameJson(known, route)) await follow(route, { known, board, dataPlane });
+    await dataPlane.routesServed();
   } catch (error) {
     conditions.markFalse("SubscriptionReady", { reason: "NotSubscribed", message: messageOf(error) });
     return { error };

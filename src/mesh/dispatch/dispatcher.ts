@@ -11,6 +11,9 @@ export interface DispatcherParts extends WorkerParts {
   readonly portion: Portion;
 }
 
+/** Pulls are answered every few seconds, or asked again: after this, whatever the reason, nobody is served. */
+export const pullSilenceMs = 20_000;
+
 export class Dispatcher implements Closeable {
   readonly #parts: DispatcherParts;
   readonly #workers = new Map<string, Worker>();
@@ -41,10 +44,12 @@ export class Dispatcher implements Closeable {
     );
   }
 
-  /** The first trigger whose consumer has owed an answer for longer than `ms`, as `<namespace>/<trigger>`. */
-  silentFor(ms: number): string | undefined {
+  /** Why events are not delivered, for people: a consumer that has owed an answer for longer than `pullSilenceMs`. */
+  trouble(): string | undefined {
     for (const { pullSilentMs, route } of this.#workers.values()) {
-      if (pullSilentMs > ms) return `${route.namespace}/${route.name}`;
+      if (pullSilentMs > pullSilenceMs) {
+        return `the consumer of trigger ${route.namespace}/${route.name} does not answer`;
+      }
     }
     return undefined;
   }

@@ -36,6 +36,11 @@ export interface Refusal {
   readonly hold: Hold;
 }
 
+/** Whether the same is in the way for the same reason, be it more or less of it than before. */
+export function isSameRefusal(one: Refusal | undefined, other: Refusal | undefined): boolean {
+  return one?.because === other?.because && one?.hold.triggerUid === other?.hold.triggerUid;
+}
+
 export interface GuardDecision {
   /** Everything before this sequence goes; undefined: nothing. */
   readonly purgeBefore: number | undefined;

@@ -15,7 +15,7 @@ import { background, type Closeable } from "../lifecycle.ts";
 import type { Log } from "../log.ts";
 import type { BrokerRoute } from "../routes/route.ts";
 import type { RouteTable } from "../routes/table.ts";
-import { decideGuard, type Hold, isCalm, type Refusal } from "./guard-decision.ts";
+import { decideGuard, type Hold, isCalm, isSameRefusal, type Refusal } from "./guard-decision.ts";
 import { sequenceAt } from "./position.ts";
 import { ignoring } from "./stream.ts";
 import { type BrokerKey, consumerName, eventStream, isTriggerConsumer } from "./subjects.ts";
@@ -29,7 +29,7 @@ export interface StreamGuardOptions {
   readonly ageMaxMs: number;
   /** The cap of a stream that has none of its own. */
   readonly bytesMax: () => number;
-  /** A broker is refused events from now on, or no longer. Must not throw. */
+  /** A broker is refused events from now on, or no longer, or for another reason. Must not throw. */
   readonly onChange?: () => void;
 }
 
@@ -143,9 +143,9 @@ export class StreamGuard implements Closeable {
   }
 
   #decide(watched: Watched, refusal: Refusal | undefined): void {
-    const isChange = (refusal === undefined) !== (watched.refusal === undefined);
+    const { refusal: before } = watched;
     watched.refusal = refusal;
-    if (isChange) this.#options.onChange?.();
+    if (!isSameRefusal(before, refusal)) this.#options.onChange?.();
   }
 
   #forget(path: string): void {

@@ -79,6 +79,15 @@ export class RouteWriter implements Closeable {
     }
   }
 
+  /** Rejects when what was set is not written within `ms`. */
+  async settledWithin(ms: number): Promise<void> {
+    if (this.#pending().length === 0) return;
+    const isOver = new AbortController();
+    await Promise.race([this.settled(), this.#options.clock.sleep(ms, isOver.signal)]);
+    isOver.abort();
+    if (this.#pending().length > 0) throw new Error("the routes are not written");
+  }
+
   /** Removes the routes of what exists no more, and says that the set is complete. Resolves when it is written. */
   async complete(alive: Alive): Promise<void> {
     while (!this.#isRead && !this.#stopping.signal.aborted) {

@@ -1,12 +1,15 @@
 /**
  * The workers of this process: started, kept running, given connections, stopped.
  *
- * R1  a worker that ends is started again, after a wait that grows while it does not stay up.
+ * R1  a worker that ends, or could not be started, is started again, after a wait that grows while it does not stay up.
  * R2  a connection goes to who is next of those that are ready, this process among them: it always is.
- * R3  after `drain` nothing is started any more.
+ * R3  a worker in trouble, or not heard of for longer than `silenceMsMax`, is said to be so: it may have events, and
+ *     connections, that nobody else serves.
+ * R4  after `drain` nothing is started any more.
  */
 import type { Socket } from "node:net";
 import type { Clock } from "../clock.ts";
+import { messageOf } from "../errors.ts";
 import type { JournalRecord } from "../journal/record.ts";
 import { background, type Closeable } from "../lifecycle.ts";
 import type { Log } from "../log.ts";
@@ -21,8 +24,11 @@ export interface CrewOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly onRecords: (records: readonly JournalRecord[], missed: number) => void;
+  /** R3. */
+  readonly silenceMsMax: number;
   /** How long a stop lets attempts in flight finish. */
   readonly drainMs: number;
+  /** May throw. */
   readonly start: (options: WorkerOptions) => WorkerHandle;
 }
 
@@ -30,6 +36,8 @@ export interface CrewOptions {
 const stableMs = 30_000;
 const firstWaitMs = 100;
 const waitMsMax = 10_000;
+/** A worker gives a sign of life every second; one that has not for this long is not waited for. */
+const stuckMs = 3000;
 /** What a stop takes besides the drain. */
 const stopGraceMs = 5000;
 
@@ -41,6 +49,9 @@ export function restartWaitMs(failures: number): number {
 interface Place {
   readonly index: number;
   worker: WorkerHandle | undefined;
+  /** R3. By the monotonic clock. */
+  heardMs: number;
+  trouble: string | undefined;
 }
 
 export class Crew implements Closeable {
@@ -51,25 +62,33 @@ export class Crew implements Closeable {
   #refusals: readonly BrokerRefusal[] = [];
   #turn = 0;
   #kept = 0;
-  #onReady: () => void = () => {};
+  /** Called when a worker has changed. */
+  readonly #watchers = new Set<() => void>();
 
   constructor(options: CrewOptions) {
     this.#options = options;
-    this.#places = Array.from({ length: options.count - 1 }, (_, i) => ({ index: i + 1, worker: undefined }));
+    const heardMs = options.clock.monotonic();
+    this.#places = Array.from({ length: options.count - 1 }, (_, i) => ({
+      ...{ index: i + 1, worker: undefined, heardMs, trouble: undefined },
+    }));
     this.#running = this.#places.map((place) => this.#keepRunning(place));
   }
 
   /** Resolves when all workers serve, or when it is drained or `signal` aborts. */
-  async ready(signal: AbortSignal): Promise<void> {
-    const isOver = () => signal.aborted || this.#stopping.signal.aborted;
-    while (!isOver() && !this.#places.every(({ worker }) => worker?.isReady)) {
-      await new Promise<void>((resolve) => {
-        this.#onReady = resolve;
-        for (const end of [signal, this.#stopping.signal]) {
-          end.addEventListener("abort", () => resolve(), { once: true });
-        }
-      });
-    }
+  ready(signal: AbortSignal): Promise<void> {
+    return this.#until(() => this.#places.every(({ worker }) => worker?.isReady), signal);
+  }
+
+  /**
+   * Resolves when all workers that serve have the routes of this revision of the bucket or newer ones, or when it is
+   * drained or `signal` aborts. One that is in trouble or stuck is not waited for.
+   */
+  haveRoutes(revision: number, signal: AbortSignal): Promise<void> {
+    const sinceMs = this.#options.clock.monotonic() - stuckMs;
+    const isServing = ({ worker, trouble, heardMs }: Place) =>
+      worker?.isReady === true && trouble === undefined && heardMs >= sinceMs;
+    const has = (place: Place) => !isServing(place) || (place.worker?.routesRevision ?? 0) >= revision;
+    return this.#until(() => this.#places.every(has), signal);
   }
 
   /** R2. True when another process has the connection. */
@@ -93,12 +112,24 @@ export class Crew implements Closeable {
     return this.#places.flatMap(({ worker }) => (worker === undefined ? [] : [worker]));
   }
 
+  /** R3. For people; undefined when all workers serve, or have not been away for long. */
+  trouble(): string | undefined {
+    const { clock, silenceMsMax } = this.#options;
+    for (const { index, worker, heardMs, trouble } of this.#places) {
+      const name = worker === undefined ? `worker ${index}` : `worker ${index} (pid ${worker.pid})`;
+      if (trouble !== undefined) return `${name}: ${trouble}`;
+      const silentMs = clock.monotonic() - heardMs;
+      if (silentMs > silenceMsMax) return `${name} has not served for ${Math.floor(silentMs / 1000)} s`;
+    }
+    return undefined;
+  }
+
   /** Connections that this process has kept. */
   get kept(): number {
     return this.#kept;
   }
 
-  /** R3. Tells all workers to stop; `close` waits for them. Idempotent. */
+  /** R4. Tells all workers to stop; `close` waits for them. Idempotent. */
   drain(): void {
     this.#stopping.abort();
     const deadlineMs = this.#options.drainMs + stopGraceMs;
@@ -112,6 +143,24 @@ export class Crew implements Closeable {
     await Promise.all(this.#running);
   }
 
+  /** Resolves when `isDone`, or when it is drained or `signal` aborts. */
+  async #until(isDone: () => boolean, signal: AbortSignal): Promise<void> {
+    const end = AbortSignal.any([signal, this.#stopping.signal]);
+    if (end.aborted || isDone()) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const look = () => {
+      if (isDone()) resolve();
+    };
+    this.#watchers.add(look);
+    end.addEventListener("abort", () => resolve(), { once: true });
+    await promise;
+    this.#watchers.delete(look);
+  }
+
+  #tellWatchers(): void {
+    for (const look of this.#watchers) look();
+  }
+
   /** R1. */
   async #keepRunning(place: Place): Promise<void> {
     const { clock, log } = this.#options;
@@ -119,26 +168,47 @@ export class Crew implements Closeable {
     let failures = 0;
     while (!signal.aborted) {
       const startedMs = clock.monotonic();
-      const worker = this.#start(place.index);
-      place.worker = worker;
-      const how = await worker.exited;
-      place.worker = undefined;
+      const { pid, how } = await this.#run(place);
       if (signal.aborted) return;
       failures = clock.monotonic() - startedMs < stableMs ? failures + 1 : 1;
       const waitMs = restartWaitMs(failures);
-      log.error({ stage: "workers", pid: worker.pid, how, waitMs }, "a worker ended; another one is started");
+      log.error({ stage: "workers", pid, how, waitMs }, "a worker ended; another one is started");
       await clock.sleep(waitMs, signal);
     }
   }
 
-  #start(index: number): WorkerHandle {
+  /** Resolves when the worker has ended, or could not be started (no memory). Never rejects. */
+  async #run(place: Place): Promise<{ pid?: number; how: string }> {
+    try {
+      const worker = this.#start(place);
+      place.worker = worker;
+      return { how: await worker.exited, pid: worker.pid };
+    } catch (error) {
+      return { how: messageOf(error) };
+    } finally {
+      place.worker = undefined;
+      place.trouble = undefined;
+      this.#tellWatchers();
+    }
+  }
+
+  #start(place: Place): WorkerHandle {
     const { count, settings, clock, log, onRecords, start } = this.#options;
+    const { index } = place;
+    const hear = (trouble?: string) => {
+      place.heardMs = clock.monotonic();
+      place.trouble = trouble;
+    };
     return start({
       settings: { ...settings, portion: { index, of: count }, refusals: [...this.#refusals] },
       clock,
       log,
       onRecords,
-      onReady: () => this.#onReady(),
+      onChange: () => {
+        hear();
+        this.#tellWatchers();
+      },
+      onBeat: hear,
     });
   }
 }

@@ -37,6 +37,8 @@ export const toWorkerSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("start"), settings: settingsSchema }),
   /** A connection comes with it. */
   z.object({ kind: z.literal("connection") }),
+  /** After each `connection`, which may be lost on its way: whether it has arrived is to be said. */
+  z.object({ kind: z.literal("offered") }),
   /** All there are now. */
   z.object({ kind: z.literal("refusals"), refusals: z.array(refusalSchema) }),
   /** Stop, attempts in flight may finish. */
@@ -46,8 +48,12 @@ export type ToWorker = z.output<typeof toWorkerSchema>;
 
 export const fromWorkerSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("ready") }),
-  /** The connection has arrived: another one may come. */
-  z.object({ kind: z.literal("taken") }),
+  /** Every second from then on. `trouble`: why it does not serve well, for people. */
+  z.object({ kind: z.literal("beat"), trouble: z.string().optional() }),
+  /** It has the routes as they are at this revision of their bucket. */
+  z.object({ kind: z.literal("routes"), revision: z.int() }),
+  /** The answer to `offered`: another connection may come. */
+  z.object({ kind: z.literal("taken"), arrived: z.boolean() }),
   z.object({ kind: z.literal("failed"), message: z.string() }),
   z.object({
     kind: z.literal("records"),

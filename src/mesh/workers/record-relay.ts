@@ -20,7 +20,7 @@ export class RecordRelay {
   #records: JournalRecord[] = [];
   #missed = 0;
   #timer: Timer | undefined;
-  #isSending = false;
+  #sending: Promise<void> | undefined;
 
   constructor(options: RecordRelayOptions) {
     this.#options = options;
@@ -32,19 +32,26 @@ export class RecordRelay {
     this.#tellSoon();
   }
 
+  /** Resolves when all that was added is told. */
+  async flush(): Promise<void> {
+    while (this.#sending !== undefined || this.#records.length > 0) await (this.#sending ?? this.#tell());
+  }
+
   #tellSoon(): void {
-    if (this.#isSending) return;
+    if (this.#sending !== undefined) return;
     this.#timer ??= this.#options.clock.after(gatherMs, () => void this.#tell());
   }
 
-  async #tell(): Promise<void> {
+  #tell(): Promise<void> {
+    this.#timer?.cancel();
     this.#timer = undefined;
     const message = { kind: "records", records: this.#records, missed: this.#missed } as const;
     this.#records = [];
     this.#missed = 0;
-    this.#isSending = true;
-    await this.#options.send(message);
-    this.#isSending = false;
-    if (this.#records.length > 0) this.#tellSoon();
+    this.#sending = this.#options.send(message).then(() => {
+      this.#sending = undefined;
+      if (this.#records.length > 0) this.#tellSoon();
+    });
+    return this.#sending;
   }
 }

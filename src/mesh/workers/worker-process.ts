@@ -5,8 +5,9 @@
  * K2  signals of a terminal or a service manager do nothing to it; it stops when it is told to, and is killed when
  *     it has not ended by then.
  * K3  connections go to it one by one, each when the one before has arrived, and until then stay open here: Node.js
- *     forgets those on their way when the process dies, and their clients would wait for ever. Those that wait are
- *     bounded: a process that does not take them is given no more.
+ *     forgets those on their way when the process dies, or has no file descriptor left for them, and their clients
+ *     would wait for ever. Hence a plain message after each asks for an answer. Those that wait are bounded: a
+ *     process that does not take them is given no more.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
@@ -20,8 +21,10 @@ export interface WorkerOptions {
   readonly settings: WorkerSettings;
   readonly clock: Clock;
   readonly log: Log;
-  /** It serves. Must not throw, as the next. */
-  readonly onReady: () => void;
+  /** It serves, or has newer routes. Must not throw, as the next two. */
+  readonly onChange: () => void;
+  /** A sign of life, with why it does not serve well, if so. */
+  readonly onBeat: (trouble: string | undefined) => void;
   /** What happened there; `missed` more records are not told. */
   readonly onRecords: (records: readonly JournalRecord[], missed: number) => void;
 }
@@ -30,6 +33,8 @@ export interface WorkerOptions {
 export interface WorkerHandle {
   readonly pid: number;
   readonly isReady: boolean;
+  /** Of the bucket, of the routes it serves. */
+  readonly routesRevision: number;
   /** Resolves to how it ended. Never rejects. */
   readonly exited: Promise<string>;
   /** Connections it was given. */
@@ -59,6 +64,7 @@ class WorkerProcess implements WorkerHandle {
   #onItsWay: Socket | undefined;
   #hasEnded = false;
   #connections = 0;
+  #routesRevision = 0;
   #failure: string | undefined;
 
   constructor(options: WorkerOptions) {
@@ -96,6 +102,10 @@ class WorkerProcess implements WorkerHandle {
     return this.#connections;
   }
 
+  get routesRevision(): number {
+    return this.#routesRevision;
+  }
+
   take(socket: Socket): boolean {
     if (!this.isReady || this.#waiting.length >= waitingMax) return false;
     this.#connections++;
@@ -109,8 +119,9 @@ class WorkerProcess implements WorkerHandle {
     this.#onItsWay = socket;
     if (socket === undefined) return;
     const message: ToWorker = { kind: "connection" };
-    // When it cannot be sent the process is ending, and its exit closes the socket.
+    // When it cannot be sent, the answer to the next message says so, or there is none since the process ends.
     this.#child.send(message, socket, { keepOpen: true }, () => {});
+    this.#send({ kind: "offered" });
   }
 
   refuse(refusals: readonly BrokerRefusal[]): void {
@@ -133,7 +144,7 @@ class WorkerProcess implements WorkerHandle {
   }
 
   #onMessage(raw: unknown): void {
-    const { log, onReady, onRecords } = this.#options;
+    const { log, onChange, onBeat, onRecords } = this.#options;
     const { success, data: message } = fromWorkerSchema.safeParse(raw);
     if (!success) {
       log.error({ stage: "workers", pid: this.pid }, "a worker says something unknown");
@@ -142,10 +153,23 @@ class WorkerProcess implements WorkerHandle {
     switch (message.kind) {
       case "ready":
         this.#isReady = true;
-        onReady();
+        onChange();
+        return;
+      case "routes":
+        this.#routesRevision = message.revision;
+        onChange();
+        return;
+      case "beat":
+        onBeat(message.trouble);
         return;
       case "taken":
-        // The process has a handle of its own on the connection.
+        if (!message.arrived) {
+          log.error(
+            { stage: "workers", pid: this.pid },
+            "a worker could not take a connection; it is closed",
+          );
+        }
+        // When it has arrived the process has a handle of its own on it.
         this.#onItsWay?.destroy();
         this.#handOver();
         return;

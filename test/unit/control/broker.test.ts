@@ -94,6 +94,19 @@ describe("the broker reconciler", () => {
     expect(mesh.condition(BROKER, "default")).toMatchObject({ status: "True" });
   });
 
+  test("is not ready before its route is served", async () => {
+    mesh.dataPlane.unserved = new Error("the routes are not written");
+    await mesh.apply(makeBroker());
+    expect(mesh.condition(BROKER, "default")).toMatchObject({
+      status: "False",
+      message: "the routes are not written",
+    });
+    mesh.dataPlane.unserved = undefined;
+    await mesh.clock.advance(BACKOFF_MAX_MS);
+    await mesh.control.settled();
+    expect(mesh.condition(BROKER, "default")).toMatchObject({ status: "True" });
+  });
+
   test("takes the route away before the streams", async () => {
     await mesh.apply(makeBroker());
     mesh.dataPlane.calls.length = 0;

@@ -28,6 +28,8 @@ export class FakeDataPlane implements DataPlane {
   routes: Routes = { brokers: [], triggers: [] };
   /** Thrown by the ensure calls while set. */
   fault: Error | undefined;
+  /** Why published routes are not served while set. */
+  unserved: Error | undefined;
   alive: ReturnType<Parameters<DataPlane["removeOrphans"]>[0]> | undefined;
 
   async ensureBroker({ name }: { name: string }): Promise<void> {
@@ -48,6 +50,9 @@ export class FakeDataPlane implements DataPlane {
     this.routes = routes;
     const names = [...routes.brokers, ...routes.triggers].map(({ name }) => name);
     this.calls.push(`setRoutes ${names.join(" ")}`.trim());
+  }
+  async routesServed(): Promise<void> {
+    if (this.unserved) throw this.unserved;
   }
   async removeOrphans(alive: Parameters<DataPlane["removeOrphans"]>[0]): Promise<void> {
     this.alive = alive();

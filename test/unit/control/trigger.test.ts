@@ -181,6 +181,21 @@ describe("the trigger reconciler", () => {
     expect(mesh.condition(TRIGGER, "t")).toMatchObject({ status: "True" });
   });
 
+  test("is not ready before its route is served", async () => {
+    await mesh.apply(makeBroker());
+    mesh.dataPlane.unserved = new Error("the routes are not written");
+    await mesh.apply(makeTrigger("t"));
+    expect(mesh.condition(TRIGGER, "t")).toMatchObject({
+      status: "False",
+      reason: "NotSubscribed",
+      message: "the routes are not written",
+    });
+    mesh.dataPlane.unserved = undefined;
+    await mesh.clock.advance(BACKOFF_MAX_MS);
+    await mesh.control.settled();
+    expect(mesh.condition(TRIGGER, "t")).toMatchObject({ status: "True" });
+  });
+
   test("one bad trigger does not disturb a good one", async () => {
     await mesh.apply(makeBroker(), makeTrigger("bad", toFunction("none")), makeTrigger("good"));
     expect(mesh.condition(TRIGGER, "bad")).toMatchObject({ status: "False" });

@@ -5,6 +5,7 @@ import {
   defaultBytesMax,
   type Hold,
   isCalm,
+  isSameRefusal,
   type Refusal,
   type StreamLevel,
 } from "../../../src/mesh/stream/guard-decision.ts";
@@ -37,6 +38,17 @@ describe("isCalm", () => {
   ])("%s", (_name, look, expected) => {
     expect(isCalm({ ...look, bytesMax: 1000, ageMaxMs: 1000 })).toBe(expected);
   });
+});
+
+test.each<[string, Refusal | undefined, Refusal | undefined, boolean]>([
+  ["none twice", undefined, undefined, true],
+  ["one that begins", undefined, refusedForSize, false],
+  ["one that ends", refusedForSize, undefined, false],
+  ["more of the same", refusedForSize, { because: "size", hold: hold(1, { owed: 9 }) }, true],
+  ["another trigger", refusedForSize, { because: "size", hold: hold(2) }, false],
+  ["another reason", refusedForSize, { because: "age", hold: hold(1) }, false],
+])("isSameRefusal of %s", (_name, one, other, same) => {
+  expect(isSameRefusal(one, other)).toBe(same);
 });
 
 describe("decideGuard", () => {

@@ -150,6 +150,7 @@ test("RouteWriter writes nothing once it may not, and is overruled by who may", 
   await replaced.complete(both);
   may = false;
   replaced.set({ brokers: [broker("b", 2)], triggers: [] });
+  await expect(replaced.settledWithin(10)).rejects.toThrow("the routes are not written");
   const successor = writer();
   successor.set({ brokers: [broker("b", 3)], triggers: [] });
   await successor.settled();

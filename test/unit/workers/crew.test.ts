@@ -13,6 +13,7 @@ class FakeWorker implements WorkerHandle {
   readonly exited: Promise<string>;
   isReady = false;
   connections = 0;
+  routesRevision = 0;
   refusals: readonly BrokerRefusal[];
   readonly #options: WorkerOptions;
   #end: (how: string) => void = () => {};
@@ -32,7 +33,16 @@ class FakeWorker implements WorkerHandle {
 
   becomeReady(): void {
     this.isReady = true;
-    this.#options.onReady();
+    this.#options.onChange();
+  }
+
+  follow(revision: number): void {
+    this.routesRevision = revision;
+    this.#options.onChange();
+  }
+
+  beat(trouble?: string): void {
+    this.#options.onBeat(trouble);
   }
 
   /** Resolves when whoever waited for it knows. */
@@ -56,7 +66,9 @@ class FakeWorker implements WorkerHandle {
   }
 }
 
-function startCrew(count: number) {
+/** `failures`: so many starts fail at first. */
+function startCrew(count: number, { failures = 0 } = {}) {
+  let failed = 0;
   const clock = new FakeClock();
   const started: FakeWorker[] = [];
   const crew = new Crew({
@@ -65,8 +77,10 @@ function startCrew(count: number) {
     clock,
     log: silentLog,
     onRecords() {},
+    silenceMsMax: 20_000,
     drainMs: 1000,
     start: (options) => {
+      if (failed++ < failures) throw new Error("spawn ENOMEM");
       const worker = new FakeWorker(options, started.length + 1);
       started.push(worker);
       return worker;
@@ -114,6 +128,19 @@ describe("Crew", () => {
     await crew.close();
   });
 
+  test("starts a worker again that could not be started, later each time", async () => {
+    const { clock, crew, started } = startCrew(2, { failures: 2 });
+    // The failure is seen to.
+    await new Promise(setImmediate);
+    await clock.advance(restartWaitMs(1));
+    expect(started.length).toBe(0);
+    await clock.advance(restartWaitMs(2) - 1);
+    expect(started.length).toBe(0);
+    await clock.advance(1);
+    expect(started.length).toBe(1);
+    await crew.close();
+  });
+
   test("tells what brokers refuse to all workers, and to those that start later", async () => {
     const { clock, crew, started } = startCrew(2);
     const refusals = [{ path: "default/default", found: "full" }];
@@ -122,6 +149,63 @@ describe("Crew", () => {
     await started[0]?.end();
     await clock.advance(restartWaitMs(1));
     expect(started[1]?.refusals).toEqual(refusals);
+    await crew.close();
+  });
+
+  test("names a worker that is in trouble until it says that it is well", async () => {
+    const { crew, started } = startCrew(2);
+    started[0]?.becomeReady();
+    expect(crew.trouble()).toBeUndefined();
+    started[0]?.beat("NATS is not connected");
+    expect(crew.trouble()).toBe("worker 1 (pid 1): NATS is not connected");
+    started[0]?.beat();
+    expect(crew.trouble()).toBeUndefined();
+    await crew.close();
+  });
+
+  test("names a worker that is not heard of for long, running or not", async () => {
+    const { clock, crew, started } = startCrew(3);
+    for (const worker of started) worker.becomeReady();
+    await clock.advance(20_000);
+    expect(crew.trouble()).toBeUndefined();
+    started[0]?.beat();
+    await clock.advance(1);
+    expect(crew.trouble()).toBe("worker 2 (pid 2) has not served for 20 s");
+    await started[1]?.end();
+    expect(crew.trouble()).toBe("worker 2 has not served for 20 s");
+    await clock.advance(restartWaitMs(1));
+    expect(crew.trouble()).toBe("worker 2 (pid 3) has not served for 20 s");
+    started[2]?.becomeReady();
+    expect(crew.trouble()).toBeUndefined();
+    await crew.close();
+  });
+
+  test("knows when all workers that serve have the routes", async () => {
+    const { clock, crew, started } = startCrew(4);
+    const [one, two] = started;
+    for (const worker of [one, two]) {
+      worker?.follow(4);
+      worker?.becomeReady();
+    }
+    const signal = new AbortController().signal;
+    let have = false;
+    const waiting = crew.haveRoutes(5, signal).then(() => {
+      have = true;
+    });
+    one?.follow(5);
+    await clock.advance(0);
+    expect(have).toBe(false);
+    two?.follow(6);
+    await waiting;
+    // One that is killed, in trouble or stuck keeps nobody waiting.
+    const killed = crew.haveRoutes(6, signal);
+    await one?.end();
+    await killed;
+    two?.beat("NATS is not connected");
+    await crew.haveRoutes(7, signal);
+    two?.beat();
+    await clock.advance(3001);
+    await crew.haveRoutes(7, signal);
     await crew.close();
   });
 

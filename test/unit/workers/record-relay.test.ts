@@ -13,6 +13,28 @@ function toldIn(message: FromWorker | undefined) {
   return message?.kind === "records" ? { told: message.records.length, missed: message.missed } : undefined;
 }
 
+test("RecordRelay flush waits for the message under way and tells the rest at once", async () => {
+  const clock = new FakeClock();
+  const sent: FromWorker[] = [];
+  const relay = new RecordRelay({
+    clock,
+    send: async (message) => {
+      sent.push(message);
+    },
+  });
+  relay.add(record(1));
+  await clock.advance(50);
+  relay.add(record(2));
+  relay.add(record(3));
+  await relay.flush();
+  expect(sent.map(toldIn)).toEqual([
+    { told: 1, missed: 0 },
+    { told: 2, missed: 0 },
+  ]);
+  await clock.advance(1000);
+  expect(sent.length).toBe(2);
+});
+
 test("RecordRelay tells what a person could read and counts the rest, one message at a time", async () => {
   const clock = new FakeClock();
   const sent: FromWorker[] = [];
