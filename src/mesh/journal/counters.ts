@@ -14,8 +14,11 @@ import { counterStream, counterSubject } from "../stream/subjects.ts";
 export type CounterName = "delivered" | "filtered" | "retried" | "dead" | "unmatched";
 
 const flushMs = 100;
-/** So many counters at once: with a thousand busy triggers, a message for each in every turn would be one per event. */
-const countersPerTurn = 50;
+/**
+ * So many counters at once: with hundreds of busy triggers, a message for each in every turn would be one per event.
+ * A thousand are all sent within ten seconds.
+ */
+const countersPerTurn = 10;
 const subjectsPerRead = 200;
 const counterValueSchema = z.object({ val: z.string().regex(/^-?\d+$/) });
 const empty = new Uint8Array(0);
