@@ -2,7 +2,11 @@
  * What each trigger and broker has counted since it was made. NATS adds the increments up (a counter stream),
  * so totals survive every crash of ours and several processes may count at once. Increments are gathered and
  * sent every `flushMs`, those that wait longest first; a kill loses at most what is gathered.
+ *
+ * U1  an increment that may or may not have been stored is sent again as the same message, so that it counts once;
+ *     until its fate is known no others are sent.
  */
+import { randomUUID } from "node:crypto";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import { z } from "zod";
 import type { Clock, Timer } from "../clock.ts";
@@ -23,12 +27,22 @@ const subjectsPerRead = 200;
 const counterValueSchema = z.object({ val: z.string().regex(/^-?\d+$/) });
 const empty = new Uint8Array(0);
 
+interface Increment {
+  readonly subject: string;
+  readonly by: number;
+  readonly messageId: string;
+}
+
 export class Counters implements Closeable {
   readonly #publisher: Publisher;
   readonly #jsm: JetStreamManager;
   readonly #clock: Clock;
   readonly #timer: Timer;
-  #pending = new Map<string, number>();
+  readonly #pending = new Map<string, number>();
+  /** U1. */
+  #unsure: Increment[] = [];
+  readonly #idPrefix = `${randomUUID()}:`;
+  #sent = 0;
   #flushing: Promise<void> | undefined;
 
   constructor({ publisher, jsm, clock }: { publisher: Publisher; jsm: JetStreamManager; clock: Clock }) {
@@ -47,6 +61,8 @@ export class Counters implements Closeable {
   async flush(): Promise<void> {
     await this.#flushing;
     await this.#flush(Number.POSITIVE_INFINITY);
+    // The first may have cleared up what was unsure.
+    if (this.#unsure.length === 0 && this.#pending.size > 0) await this.#flush(Number.POSITIVE_INFINITY);
   }
 
   /** Totals by uid and counter; absent means zero. Flushes first, so a caller sees its own counts. */
@@ -64,6 +80,7 @@ export class Counters implements Closeable {
     }
     // What could not be flushed (NATS away) still counts for who asks this process.
     const pending = new Map(this.#pending);
+    for (const { subject, by } of this.#unsure) pending.set(subject, (pending.get(subject) ?? 0) + by);
     return {
       of(uid, counter) {
         const subject = counterSubject(uid, counter);
@@ -86,14 +103,23 @@ export class Counters implements Closeable {
   }
 
   async #send(countersMax: number): Promise<void> {
-    const sending = [...this.#pending].slice(0, countersMax);
-    for (const [subject] of sending) this.#pending.delete(subject);
-    const sent = sending.map(([subject, increment]) =>
-      this.#publisher.publish(subject, empty, { "Nats-Incr": `+${increment}` }).catch(() => {
-        this.#pending.set(subject, (this.#pending.get(subject) ?? 0) + increment);
+    const sending = this.#unsure.length > 0 ? this.#unsure : this.#take(countersMax);
+    this.#unsure = [];
+    await Promise.all(
+      sending.map(async (increment) => {
+        const { subject, by, messageId } = increment;
+        const headers = { "Nats-Incr": `+${by}`, "Nats-Msg-Id": messageId };
+        await this.#publisher.publish(subject, empty, headers).catch(() => this.#unsure.push(increment));
       }),
     );
-    await Promise.all(sent);
+  }
+
+  #take(countersMax: number): Increment[] {
+    const taken = [...this.#pending].slice(0, countersMax);
+    return taken.map(([subject, by]) => {
+      this.#pending.delete(subject);
+      return { subject, by, messageId: this.#idPrefix + this.#sent++ };
+    });
   }
 }
 
