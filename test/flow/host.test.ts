@@ -136,6 +136,8 @@ describe("FunctionHost", () => {
     await start({ clock });
     expect(await apply(echoPid)).toEqual({ ready: true, warnings: [] });
     const first = await call();
+    // The instance that validated it may still be on its way out.
+    await until(() => pids().length === 1);
     expect(pids()).toEqual([Number(first)]);
     await advanceUntil(clock, () => pids().length === 0);
     expect(clock.now() - 1_700_000_000_000).toBeGreaterThanOrEqual(60_000);
