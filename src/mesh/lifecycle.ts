@@ -25,6 +25,16 @@ export class CloseStack implements Closeable {
     this.#entries.push({ name, close: async () => close() });
   }
 
+  /** Runs a start that registers here; when it fails, all of it is closed before that is told. */
+  async start<T>(run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#closeAll();
     return this.#closing;

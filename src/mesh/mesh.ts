@@ -127,12 +127,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const closing = new CloseStack((name, error) =>
     options.log.error({ stage: "mesh", part: name, error: messageOf(error) }, "a part did not close"),
   );
-  try {
-    return await new Starting(options, closing).run();
-  } catch (error) {
-    await closing.close();
-    throw error;
-  }
+  return closing.start(() => new Starting(options, closing).run());
 }
 
 /** The parts as they come up; the ports answer from the beginning and say what is not there yet. */

@@ -50,12 +50,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const closing = new CloseStack((name, error) =>
     options.log.error({ stage: "worker", part: name, error: messageOf(error) }, "a part did not close"),
   );
-  try {
-    return await new Starting(options, closing).run();
-  } catch (error) {
-    await closing.close();
-    throw error;
-  }
+  return closing.start(() => new Starting(options, closing).run());
 }
 
 class Starting {

@@ -11,7 +11,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { Event } from "../event/event.ts";
-import { decodeHttpResponse, responseHeader } from "../event/http.ts";
+import { decodeHttpResponse, headerOf } from "../event/http.ts";
 import type { DeliveryPolicy } from "../routes/route.ts";
 import { classifyStatus, parseRetryAfter, retryDelayMs } from "./policy.ts";
 import type { SendResult } from "./send.ts";
@@ -93,7 +93,7 @@ function judgeAnswer(answer: Answer, circumstances: Circumstances): Verdict {
       return { kind: "dead", reason: "NotRetryable", why: httpFailure(answer) };
     case "retry": {
       const honoured = status === 429 || status === 503;
-      const header = honoured ? responseHeader(answer.headers, "retry-after") : undefined;
+      const header = honoured ? headerOf(answer.headers, "retry-after") : undefined;
       const why = { ...httpFailure(answer), ms };
       return afterFailure(why, circumstances, parseRetryAfter(header, circumstances.nowMs));
     }

@@ -87,7 +87,7 @@ export function decodeHttpResponse(
 }
 
 /** The first value of a header, or undefined. */
-export function responseHeader(headers: ResponseHeaders, lowerCaseName: string): string | undefined {
+export function headerOf(headers: ResponseHeaders, lowerCaseName: string): string | undefined {
   if (!isRawHeaders(headers)) {
     const value = headers[lowerCaseName];
     return typeof value === "object" ? value[0] : value;

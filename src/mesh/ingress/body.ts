@@ -1,6 +1,7 @@
 /** Reads a request body up to a bound that depends on how the event is framed. */
 import type { IncomingMessage } from "node:http";
 import { MeshError } from "../errors.ts";
+import { headerOf } from "../event/http.ts";
 
 export interface BodyLimits {
   /** Largest event the storage takes, data and attributes together, bytes. */
@@ -56,8 +57,7 @@ export function discardRest(request: IncomingMessage): void {
 /** Throws EVENT_TOO_LARGE when a body that was read otherwise is over the bound. */
 export function requireFits(body: Uint8Array, rawHeaders: readonly string[], limits: BodyLimits): void {
   if (body.length <= limits.eventBytesMax) return;
-  const at = rawHeaders.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === "content-type");
-  const bound = boundFor(at === -1 ? "" : (rawHeaders[at + 1] ?? ""), limits);
+  const bound = boundFor(headerOf(rawHeaders, "content-type") ?? "", limits);
   if (body.length > bound) throw tooLarge(`${body.length} bytes`, bound);
 }
 

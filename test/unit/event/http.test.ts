@@ -7,8 +7,8 @@ import {
   decodeHttpResponse,
   encodeBinaryHeaders,
   encodeStructured,
+  headerOf,
   needsStructured,
-  responseHeader,
 } from "../../../src/mesh/event/http.ts";
 
 const nothing = new Uint8Array(0);
@@ -249,13 +249,13 @@ describe("decodeHttpResponse (sheet §2.5, replies)", () => {
   });
 });
 
-describe("responseHeader", () => {
+describe("headerOf", () => {
   test.each([
     ["raw", ["A", "1", "Retry-After", "2", "retry-after", "3"]],
     ["a record", { "retry-after": "2", a: "1" }],
     ["a record of several values", { "retry-after": ["2", "3"] }],
   ])("is the first value in headers that are %s", (_, headers) => {
-    expect(responseHeader(headers, "retry-after")).toBe("2");
-    expect(responseHeader(headers, "retry-afters")).toBeUndefined();
+    expect(headerOf(headers, "retry-after")).toBe("2");
+    expect(headerOf(headers, "retry-afters")).toBeUndefined();
   });
 });
