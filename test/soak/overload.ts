@@ -11,7 +11,6 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { systemClock } from "../../src/mesh/clock.ts";
-import { CloseStack } from "../../src/mesh/lifecycle.ts";
 import { findServer } from "../../src/mesh/nats/find.ts";
 import { batch, batchSize } from "../support/flood.ts";
 import { type HoldingSubscriber, startHoldingSubscriber } from "../support/holding-subscriber.ts";
@@ -20,6 +19,7 @@ import { startTestMesh, type TestMesh, triggerManifest } from "../support/mesh.t
 import { useNatsBinary } from "../support/nats-binary.ts";
 import { hasStoppedGrowing } from "../support/plateau.ts";
 import { until } from "../support/until.ts";
+import { run, say, started } from "./script.ts";
 
 const { values } = parseArgs({
   options: {
@@ -144,18 +144,4 @@ function judge(samples: readonly Sample[]): void {
   }
 }
 
-function say(line: string): void {
-  process.stdout.write(`${new Date().toISOString().slice(11, 19)}  ${line}\n`);
-}
-
-const started = new CloseStack((name, error) => say(`stopping ${name}: ${error}`));
-let code = 1;
-try {
-  await overload();
-  code = 0;
-} catch (error) {
-  say(`FAILED: ${error instanceof Error ? error.stack : error}`);
-} finally {
-  await started.close();
-}
-process.exit(code);
+await run(overload);

@@ -10,7 +10,6 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { systemClock } from "../../src/mesh/clock.ts";
-import { CloseStack } from "../../src/mesh/lifecycle.ts";
 import { silentLog } from "../../src/mesh/log.ts";
 import { connectNats } from "../../src/mesh/nats/connection.ts";
 import { findServer } from "../../src/mesh/nats/find.ts";
@@ -21,6 +20,7 @@ import { startTestMesh, type TestMesh, triggerManifest } from "../support/mesh.t
 import { useNatsBinary } from "../support/nats-binary.ts";
 import { type Inbox, type Script, startSubscriber } from "../support/subscriber.ts";
 import { until } from "../support/until.ts";
+import { run, say, started } from "./script.ts";
 
 const secondsDefault = 600;
 const settleMs = 300_000;
@@ -316,18 +316,4 @@ function randomFrom(start: number): () => number {
   };
 }
 
-function say(line: string): void {
-  process.stdout.write(`${new Date().toISOString().slice(11, 19)}  ${line}\n`);
-}
-
-const started = new CloseStack((name, error) => say(`stopping ${name}: ${error}`));
-let code = 1;
-try {
-  await soak();
-  code = 0;
-} catch (error) {
-  say(`FAILED: ${error instanceof Error ? error.stack : error}`);
-} finally {
-  await started.close();
-}
-process.exit(code);
+await run(soak);
