@@ -7,6 +7,8 @@
  *     bound a publish is refused at once. A batch counts as one, with the bytes of all its members.
  * P3  when the connection drops, every un-acked publish is rejected at once: the client has lost it.
  * P4  nothing thrown here reaches the NATS reader.
+ * P5  an acknowledgement never counts for another message than its own: the place it comes to is used again only
+ *     once it has come. So there are few places, which the server's table of subjects keeps at hand.
  */
 import { createInbox, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
 import type { Clock, Timer } from "../clock.ts";
@@ -38,7 +40,14 @@ const sweepMs = 250;
 /** Of a message, besides what its sender says. */
 const overheadBytes = 256;
 
+/** Where one acknowledgement comes to. */
+interface Place {
+  readonly number: number;
+  readonly subject: string;
+}
+
 interface Waiting {
+  readonly place: Place;
   readonly resolve: (ack: PubAck) => void;
   readonly reject: (error: MeshError) => void;
   readonly bytes: number;
@@ -52,8 +61,11 @@ export class Publisher implements Closeable {
   readonly #inbox: string;
   readonly #subscription: Subscription;
   readonly #sweeper: Timer;
-  readonly #waiting = new Map<string, Waiting>();
-  #next = 0;
+  /** By place. */
+  readonly #waiting = new Map<number, Waiting>();
+  /** The one used last is used next. */
+  readonly #free: Place[] = [];
+  #places = 0;
   #bytes = 0;
   #connected = true;
   #isClosed = false;
@@ -106,22 +118,26 @@ export class Publisher implements Closeable {
           new MeshError("OVERLOADED", { found: `${this.#waiting.size} events waiting for storage` }),
         );
       }
-      const token = (this.#next++).toString(36);
-      const waiting = { resolve, reject, bytes, waitMs, deadline: this.#clock.monotonic() + waitMs };
+      const place = this.#free.pop() ?? this.#newPlace();
+      const waiting = { place, resolve, reject, bytes, waitMs, deadline: this.#clock.monotonic() + waitMs };
       this.#bytes += bytes;
-      this.#waiting.set(token, waiting);
+      this.#waiting.set(place.number, waiting);
       // Of a batch whose member stays here the server only knows that one is missing.
       const onRefused = (cause: Error) => {
-        if (this.#waiting.get(token) !== waiting) return;
-        this.#forget(token, waiting);
-        reject(refusedByClient(cause));
+        if (this.#waiting.get(place.number) === waiting) this.#fail(waiting, refusedByClient(cause));
       };
       const last = messages.length - 1;
-      for (const [index, { subject, payload, headers }] of messages.entries()) {
-        const reply = index === last ? this.#inbox + token : "";
+      for (let at = 0; at <= last; at++) {
+        const { subject, payload, headers } = messages[at] as OutgoingMessage;
+        const reply = at === last ? place.subject : "";
         this.#outbox.send(subject, payload, { reply, headers, onRefused });
       }
     });
+  }
+
+  #newPlace(): Place {
+    const number = this.#places++;
+    return { number, subject: `${this.#inbox}${number}` };
   }
 
   async close(): Promise<void> {
@@ -132,10 +148,10 @@ export class Publisher implements Closeable {
   }
 
   #onAck(msg: Msg): void {
-    const token = msg.subject.slice(this.#inbox.length);
-    const waiting = this.#waiting.get(token);
+    const waiting = this.#waiting.get(Number(msg.subject.slice(this.#inbox.length)));
     if (waiting === undefined) return;
-    this.#forget(token, waiting);
+    this.#forget(waiting);
+    this.#free.push(waiting.place);
     const answer = readAck(msg);
     if (answer instanceof MeshError) waiting.reject(answer);
     else waiting.resolve(answer);
@@ -143,23 +159,25 @@ export class Publisher implements Closeable {
 
   #sweep(): void {
     const now = this.#clock.monotonic();
-    for (const [token, waiting] of this.#waiting) {
+    for (const waiting of this.#waiting.values()) {
       if (waiting.deadline > now) continue;
-      this.#forget(token, waiting);
-      waiting.reject(unavailable(`no acknowledgement within ${waiting.waitMs} ms`));
+      this.#fail(waiting, unavailable(`no acknowledgement within ${waiting.waitMs} ms`));
     }
   }
 
   #rejectAll(why: string): void {
-    for (const [token, waiting] of this.#waiting) {
-      this.#forget(token, waiting);
-      waiting.reject(unavailable(why));
-    }
+    for (const waiting of this.#waiting.values()) this.#fail(waiting, unavailable(why));
   }
 
-  #forget(token: string, waiting: Waiting): void {
-    this.#waiting.delete(token);
-    this.#bytes -= waiting.bytes;
+  /** Its place is given up (P5). */
+  #fail(waiting: Waiting, error: MeshError): void {
+    this.#forget(waiting);
+    waiting.reject(error);
+  }
+
+  #forget({ place, bytes }: Waiting): void {
+    this.#waiting.delete(place.number);
+    this.#bytes -= bytes;
   }
 }
 
@@ -179,12 +197,18 @@ interface RawAck {
   error?: { code?: number; err_code?: number; description?: string };
 }
 
+/** What nearly every acknowledgement looks like. */
+const plainAck = /^\{"stream":"([^"\\]*)", ?"seq":(\d{1,15})\}$/;
+
 function readAck(msg: Msg): PubAck | MeshError {
   // An empty answer is the server's "no responders" status: no stream takes this subject right now.
   if (msg.data.length === 0) return unavailable("no stream takes the subject");
+  const text = msg.string();
+  const plain = plainAck.exec(text);
+  if (plain !== null) return { stream: plain[1] ?? "", sequence: Number(plain[2]), duplicate: false };
   let raw: RawAck;
   try {
-    raw = msg.json<RawAck>();
+    raw = JSON.parse(text);
   } catch {
     return unavailable("the acknowledgement is not JSON");
   }
