@@ -7,7 +7,7 @@ import { MeshError, messageOf } from "../errors.ts";
 import type { Event } from "../event/event.ts";
 import { inheritHops, takeHop } from "../event/hops.ts";
 import { encodeBinaryHeaders, encodeStructured, needsStructured } from "../event/http.ts";
-import type { DeliveryPolicy, Target } from "../routes/route.ts";
+import type { BrokerRoute, DeliveryPolicy, Target, TriggerRoute } from "../routes/route.ts";
 import type { RouteTable } from "../routes/table.ts";
 import type { EventStore } from "../stream/event-store.ts";
 import { type HeaderRecord, isOutage } from "../stream/publish.ts";
@@ -17,10 +17,13 @@ import type { Sender, SendResult, Unsent } from "./send.ts";
 export interface Call {
   readonly event: Event;
   readonly policy: DeliveryPolicy;
-  /** Headers besides the event's own. */
-  readonly headers: HeaderRecord;
-  /** More headers, for functions of this mesh only. */
-  readonly functionHeaders: (deadlineMs: number) => HeaderRecord;
+  /** Whose delivery it is; functions of this mesh are told. */
+  readonly broker: BrokerRoute;
+  readonly route: TriggerRoute;
+  /** 1 for the first attempt. */
+  readonly attempt: number;
+  /** Headers besides the event's own, `[name, value, …]`. */
+  readonly headers: readonly string[];
   /** Deduplication id when the target is a broker. */
   readonly messageId: string;
   /** Hops left, for a broker target. */
@@ -55,7 +58,7 @@ export class Caller {
   call(target: Target, call: Call): Promise<CallResult> {
     switch (target.kind) {
       case "url":
-        return this.#post(target.uri, call, call.headers);
+        return this.#post(target.uri, call, {});
       case "function":
         return this.#callFunction(target, call);
       case "broker":
@@ -78,12 +81,8 @@ export class Caller {
     }
     let outcome: "answered" | "broken" = "broken";
     try {
-      const extra = call.functionHeaders(clock.now() + call.policy.timeoutMs);
-      const result = await this.#post(lease.url + target.path, call, {
-        ...call.headers,
-        ...extra,
-        ...lease.headers,
-      });
+      const told = functionHeaders(call, clock.now() + call.policy.timeoutMs);
+      const result = await this.#post(lease.url + target.path, call, { ...told, ...lease.headers });
       // What was stopped, or never sent, says nothing of the instance.
       if (result.kind !== "failed") outcome = "answered";
       return result;
@@ -113,7 +112,7 @@ export class Caller {
     }
   }
 
-  #post(uri: string, call: Call, extra: HeaderRecord): Promise<CallResult> {
+  #post(uri: string, call: Call, beside: HeaderRecord): Promise<CallResult> {
     const url = parseHttpUrl(uri);
     if (url === undefined) {
       const message = `${uri} is no http or https URL`;
@@ -123,11 +122,21 @@ export class Caller {
     const structured = needsStructured(event, policy.format);
     const encoded = structured ? encodeStructured(event) : undefined;
     const headers =
-      encoded === undefined ? [...encodeBinaryHeaders(event)] : ["content-type", encoded.contentType];
-    for (const name in extra) headers.push(name, extra[name] ?? "");
+      encoded === undefined ? encodeBinaryHeaders(event) : ["content-type", encoded.contentType];
+    for (const text of call.headers) headers.push(text);
+    for (const name in beside) headers.push(name, beside[name] ?? "");
     const body = encoded === undefined ? event.data : encoded.body;
     return this.#parts.sender.send({ url, headers, body, timeoutMs: policy.timeoutMs, signal });
   }
+}
+
+function functionHeaders({ broker, route, attempt }: Call, deadlineMs: number): HeaderRecord {
+  return {
+    "weft-attempt": `${attempt}`,
+    "weft-trigger": `${route.namespace}/${route.name}`,
+    "weft-broker": `${broker.namespace}/${broker.name}`,
+    "weft-deadline": `${Math.round(deadlineMs)}`,
+  };
 }
 
 const urls = new Map<string, URL>();

@@ -16,11 +16,11 @@ interface Remembered {
 }
 
 export class Histories {
-  readonly #remembered = new Map<string, Remembered>();
+  readonly #remembered = new Map<number, Remembered>();
 
   /** H1, H2. Rejects as `readJournal` does. */
   async recall(
-    key: string,
+    key: number,
     { deliveryCount, readJournal }: { deliveryCount: number; readJournal: () => Promise<History> },
   ): Promise<History> {
     const known = this.#remembered.get(key);
@@ -29,7 +29,7 @@ export class Histories {
     return known !== undefined && isAhead(known.history, read) ? known.history : read;
   }
 
-  remember(key: string, history: History, deliveryCount: number): void {
+  remember(key: number, history: History, deliveryCount: number): void {
     if (this.#remembered.size >= historiesMax) {
       // The journal remembers what is dropped here.
       const oldest = this.#remembered.keys().next().value;
@@ -38,7 +38,7 @@ export class Histories {
     this.#remembered.set(key, { history, deliveryCount });
   }
 
-  forget(key: string): void {
+  forget(key: number): void {
     this.#remembered.delete(key);
   }
 }

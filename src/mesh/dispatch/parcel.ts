@@ -21,11 +21,18 @@ export interface History {
   sinkGivenUp: boolean;
 }
 
+/** `<namespace>/<name>`, made once for all deliveries of a trigger. */
+export interface ParcelNames {
+  readonly broker: string;
+  readonly trigger: string;
+}
+
 export interface Parcel {
   readonly delivery: Delivery;
   readonly origin: "e" | "r";
   readonly broker: BrokerRoute;
   readonly route: TriggerRoute;
+  readonly names: ParcelNames;
   readonly event: Event;
   /** Hops the event has left, taken off its attributes. */
   readonly hops: string | undefined;

@@ -335,10 +335,10 @@ export class Settler {
     else this.#parts.journal.announce(record);
   }
 
-  #place({ broker, route, origin, delivery, event }: Parcel): Place {
+  #place({ names, route, origin, delivery, event }: Parcel): Place {
     return {
-      broker: `${broker.namespace}/${broker.name}`,
-      trigger: `${route.namespace}/${route.name}`,
+      broker: names.broker,
+      trigger: names.trigger,
       triggerUid: route.uid,
       origin,
       sequence: delivery.sequence,

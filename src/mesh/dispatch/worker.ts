@@ -38,7 +38,14 @@ import { judge, type Verdict } from "./deliver.ts";
 import { Histories } from "./histories.ts";
 import { orderKey } from "./order-key.ts";
 import { OrderedLine } from "./ordered-line.ts";
-import { freshHistory, type History, historyOf, incarnationOf, type Parcel } from "./parcel.ts";
+import {
+  freshHistory,
+  type History,
+  historyOf,
+  incarnationOf,
+  type Parcel,
+  type ParcelNames,
+} from "./parcel.ts";
 import type { Settled, Settler } from "./settle.ts";
 
 export interface WorkerParts {
@@ -80,10 +87,10 @@ type Origin = "e" | "r";
 export class Worker implements BudgetHolder {
   readonly #parts: WorkerParts;
   #aborter = new AbortController();
-  /** By origin and sequence. */
-  readonly #inFlight = new Map<string, Delivery>();
+  /** By place. */
+  readonly #inFlight = new Map<number, Delivery>();
   /** Arrived without a place in the window (it shrank, or a pause began), or a redrive: it shares the window. */
-  readonly #waiting: Readonly<Record<Origin, Map<string, Delivery>>> = { e: new Map(), r: new Map() };
+  readonly #waiting: Readonly<Record<Origin, Map<number, Delivery>>> = { e: new Map(), r: new Map() };
   /** Whose bytes are taken (W6). */
   readonly #inHand = new Set<Delivery>();
   readonly #histories = new Histories();
@@ -97,15 +104,28 @@ export class Worker implements BudgetHolder {
   #broker: BrokerRoute;
   #route: TriggerRoute;
   #wants: (event: Event) => boolean;
+  /** Said to the sink besides the event, and to the subscriber. */
+  readonly #sinkHeaders: readonly string[];
+  readonly #subscriberHeaders: readonly string[];
+  readonly #names: ParcelNames;
   #waitingForCapacity = 0;
   #closing = false;
   #onIdle: (() => void) | undefined;
+  readonly #onWaiting = (waiting: boolean): void => {
+    this.#waitingForCapacity += waiting ? 1 : -1;
+  };
 
   constructor(parts: WorkerParts, broker: BrokerRoute, route: TriggerRoute) {
     this.#parts = parts;
     this.#broker = broker;
     this.#route = route;
     this.#wants = compileWanted(route);
+    this.#sinkHeaders = ["kn-namespace", route.namespace];
+    this.#subscriberHeaders = ["prefer", "reply", ...this.#sinkHeaders];
+    this.#names = {
+      broker: `${broker.namespace}/${broker.name}`,
+      trigger: `${route.namespace}/${route.name}`,
+    };
     this.#heartbeat = parts.clock.every(parts.ackWaitMs / 3, () => this.#sayWorking());
     this.#redrives = this.#puller(redriveStream(broker), "r");
     if (route.order === undefined) this.#events = this.#puller(eventStream(broker), "e");
@@ -259,17 +279,17 @@ export class Worker implements BudgetHolder {
 
   #onDelivery(delivery: Delivery, origin: Origin): void {
     this.#demand(this.#route.subscriber, delivery.pending);
-    const key = placeOf(delivery, origin);
-    if (this.#inFlight.has(key)) return;
+    const place = placeOf(delivery, origin);
+    if (this.#inFlight.has(place)) return;
     const fits = this.#parts.budget.take(this, bytesOf(delivery));
     if (fits) this.#inHand.add(delivery);
     if (origin === "e" && this.#line !== undefined)
       this.#line.add(delivery, { key: this.#key(delivery), fits });
     else if (!fits) this.#giveBack(delivery, noMemoryMs);
     else {
-      const earlier = this.#waiting[origin].get(key);
+      const earlier = this.#waiting[origin].get(place);
       if (earlier !== undefined) this.#letGo(earlier);
-      this.#waiting[origin].set(key, delivery);
+      this.#waiting[origin].set(place, delivery);
     }
     this.#startWaiting();
   }
@@ -310,18 +330,18 @@ export class Worker implements BudgetHolder {
   }
 
   #startFirst(origin: Origin): void {
-    for (const [key, delivery] of this.#waiting[origin]) {
-      this.#waiting[origin].delete(key);
+    for (const [place, delivery] of this.#waiting[origin]) {
+      this.#waiting[origin].delete(place);
       this.#start(delivery, origin);
       return;
     }
   }
 
   #start(delivery: Delivery, origin: Origin): void {
-    const key = placeOf(delivery, origin);
-    this.#inFlight.set(key, delivery);
-    void this.#handle(delivery, origin, key).then((settled) => {
-      this.#inFlight.delete(key);
+    const place = placeOf(delivery, origin);
+    this.#inFlight.set(place, delivery);
+    void this.#handle(delivery, origin, place).then((settled) => {
+      this.#inFlight.delete(place);
       if (origin === "e") this.#line?.left(delivery, settled);
       this.#letGo(delivery);
       if (this.#inFlight.size === 0) this.#onIdle?.();
@@ -340,15 +360,13 @@ export class Worker implements BudgetHolder {
   }
 
   /** Never rejects. */
-  async #handle(delivery: Delivery, origin: Origin, key: string): Promise<Settled> {
+  async #handle(delivery: Delivery, origin: Origin, place: number): Promise<Settled> {
     try {
-      const { dead, ...opened } = this.#open(delivery, origin);
       const history =
-        delivery.deliveryCount === 1 ? freshHistory() : await this.#recall(delivery, origin, key);
-      if (dead !== undefined) history.dead = dead;
-      const settled = await this.#process({ ...opened, history });
-      if (settled.kind === "acked") this.#histories.forget(key);
-      else this.#histories.remember(key, history, delivery.deliveryCount);
+        delivery.deliveryCount === 1 ? freshHistory() : await this.#recall(delivery, origin, place);
+      const settled = await this.#process(this.#open(delivery, origin, history));
+      if (settled.kind === "acked") this.#histories.forget(place);
+      else this.#histories.remember(place, history, delivery.deliveryCount);
       return settled;
     } catch (error) {
       return this.#failed(delivery, error);
@@ -401,57 +419,60 @@ export class Worker implements BudgetHolder {
   }
 
   #call(parcel: Parcel, subscriber: NonNullable<TriggerRoute["subscriber"]>): Promise<CallResult> {
-    const context = this.#callContext(parcel);
+    const { route, event, origin, delivery, beside } = parcel;
     return this.#parts.caller.call(subscriber, {
-      ...context,
-      headers: { prefer: "reply", ...context.headers },
-      event: parcel.event,
-      messageId: `f:${incarnationOf(parcel.route)}:${parcel.origin}${parcel.delivery.sequence}`,
+      ...this.#callContext(parcel),
+      headers: withBeside(this.#subscriberHeaders, beside),
+      event,
+      messageId: `f:${incarnationOf(route)}:${origin}${delivery.sequence}`,
     });
   }
 
-  #callContext(parcel: Parcel): CallContext {
-    const { route, broker, history, hops, beside } = parcel;
+  #callContext({ route, broker, history, hops, beside }: Parcel): CallContext {
     return {
+      broker,
+      route,
+      attempt: history.failed + 1,
       policy: route.policy,
-      headers: { ...beside, "kn-namespace": route.namespace },
-      functionHeaders: (deadlineMs) =>
-        functionHeaders(broker, route, { attempt: history.failed + 1, deadlineMs }),
+      headers: withBeside(this.#sinkHeaders, beside),
       hops,
       signal: this.#aborter.signal,
-      onWaiting: (waiting) => {
-        this.#waitingForCapacity += waiting ? 1 : -1;
-      },
+      onWaiting: this.#onWaiting,
     };
   }
 
-  /** The delivery as a parcel; what is no event becomes a parcel that can only be buried (`dead`). */
-  #open(delivery: Delivery, origin: Origin): Omit<Parcel, "history"> & Partial<Pick<History, "dead">> {
+  /** What is no event becomes a parcel that can only be buried. */
+  #open(delivery: Delivery, origin: Origin, history: History): Parcel {
     const { isPassedOn, table } = this.#parts;
     const broker = this.#broker;
-    const common = {
+    const names = this.#names;
+    const decoded = decodeDelivery(delivery, broker);
+    if (decoded.fault !== undefined) {
+      const { code, message } = decoded.fault;
+      history.dead = { reason: "EventInvalid", why: { error: code, message, ms: 0 } };
+    }
+    return {
       delivery,
       origin,
       broker,
       route: this.#route,
+      names,
+      event: decoded.event,
+      hops: decoded.hops,
       beside: headersBeside(delivery.headers, isPassedOn),
       replyTo: decodeAddress(delivery.headers),
       deadLetterId: origin === "r" ? redrivenFrom(delivery.headers) : undefined,
-      isOrphaned: () => table.broker(`${broker.namespace}/${broker.name}`)?.uid !== broker.uid,
+      isOrphaned: () => table.broker(names.broker)?.uid !== broker.uid,
+      history,
     };
-    const decoded = decodeDelivery(delivery);
-    if (decoded.kind === "event") return { ...common, event: decoded.event, hops: decoded.hops };
-    const { code, message } = decoded.fault;
-    const dead = { reason: "EventInvalid", why: { error: code, message, ms: 0 } } as const;
-    return { ...common, event: surrogate(delivery, broker), hops: undefined, dead };
   }
 
-  #recall(delivery: Delivery, origin: Origin, key: string): Promise<History> {
-    return this.#histories.recall(key, {
-      deliveryCount: delivery.deliveryCount,
+  #recall({ deliveryCount, sequence }: Delivery, origin: Origin, place: number): Promise<History> {
+    return this.#histories.recall(place, {
+      deliveryCount,
       readJournal: async () => {
-        const place = { triggerUid: this.#route.uid, origin, sequence: delivery.sequence };
-        return historyOf(await this.#parts.journalReader.attempts(this.#broker, place));
+        const attempts = { triggerUid: this.#route.uid, origin, sequence };
+        return historyOf(await this.#parts.journalReader.attempts(this.#broker, attempts));
       },
     });
   }
@@ -465,25 +486,13 @@ export class Worker implements BudgetHolder {
   }
 }
 
-function placeOf({ sequence }: Delivery, origin: Origin): string {
-  return `${origin}${sequence}`;
+/** One number for both streams: as a key it costs less than text. */
+function placeOf({ sequence }: Delivery, origin: Origin): number {
+  return 2 * sequence + (origin === "r" ? 1 : 0);
 }
 
 function bytesOf({ data }: Delivery): number {
   return data.length + deliveryOverheadBytes;
-}
-
-function functionHeaders(
-  broker: BrokerRoute,
-  route: TriggerRoute,
-  { attempt, deadlineMs }: { attempt: number; deadlineMs: number },
-): HeaderRecord {
-  return {
-    "weft-attempt": `${attempt}`,
-    "weft-trigger": `${route.namespace}/${route.name}`,
-    "weft-broker": `${broker.namespace}/${broker.name}`,
-    "weft-deadline": `${Math.round(deadlineMs)}`,
-  };
 }
 
 function isExpired(event: Event, nowMs: number): boolean {
@@ -493,17 +502,30 @@ function isExpired(event: Event, nowMs: number): boolean {
   return at !== undefined && at <= nowMs;
 }
 
-type Decoded =
-  | { readonly kind: "event"; readonly event: Event; readonly hops: string | undefined }
-  | { readonly kind: "invalid"; readonly fault: MeshError };
+interface Decoded {
+  readonly event: Event;
+  readonly hops: string | undefined;
+  /** It is no event; `event` stands for it. */
+  readonly fault?: MeshError;
+}
 
-function decodeDelivery(delivery: Delivery): Decoded {
+function decodeDelivery(delivery: Delivery, broker: BrokerRoute): Decoded {
   try {
-    return { kind: "event", ...removeHops(decodeStored(delivery)) };
+    return removeHops(decodeStored(delivery));
   } catch (error) {
-    if (error instanceof MeshError) return { kind: "invalid", fault: error };
-    throw error;
+    if (!(error instanceof MeshError)) throw error;
+    return { event: surrogate(delivery, broker), hops: undefined, fault: error };
   }
+}
+
+/** `[name, value, …]` of both. */
+function withBeside(own: readonly string[], beside: HeaderRecord): readonly string[] {
+  let both: string[] | undefined;
+  for (const name in beside) {
+    both ??= [...own];
+    both.push(name, beside[name] ?? "");
+  }
+  return both ?? own;
 }
 
 /** Something was published to the broker's subjects that is no event: it is kept, as one, with its bytes. */

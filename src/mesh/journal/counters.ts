@@ -27,9 +27,14 @@ const subjectsPerRead = 200;
 const counterValueSchema = z.object({ val: z.string().regex(/^-?\d+$/) });
 const empty = new Uint8Array(0);
 
-interface Increment {
+interface Gathered {
+  readonly uid: string;
+  readonly counter: CounterName;
   readonly subject: string;
   readonly by: number;
+}
+
+interface Increment extends Gathered {
   readonly messageId: string;
 }
 
@@ -38,7 +43,8 @@ export class Counters implements Closeable {
   readonly #jsm: JetStreamManager;
   readonly #clock: Clock;
   readonly #timer: Timer;
-  readonly #pending = new Map<string, number>();
+  /** By uid: making a subject of it is for once a turn, not for every event. */
+  readonly #pending = new Map<string, Map<CounterName, number>>();
   /** U1. */
   #unsure: Increment[] = [];
   readonly #idPrefix = `${randomUUID()}:`;
@@ -53,8 +59,9 @@ export class Counters implements Closeable {
   }
 
   add(uid: string, counter: CounterName, increment = 1): void {
-    const subject = counterSubject(uid, counter);
-    this.#pending.set(subject, (this.#pending.get(subject) ?? 0) + increment);
+    const counts = this.#pending.get(uid) ?? new Map<CounterName, number>();
+    if (counts.size === 0) this.#pending.set(uid, counts);
+    counts.set(counter, (counts.get(counter) ?? 0) + increment);
   }
 
   /** Sends all that is gathered; what could not be sent stays gathered. */
@@ -79,14 +86,9 @@ export class Counters implements Closeable {
       }
     }
     // What could not be flushed (NATS away) still counts for who asks this process.
-    const pending = new Map(this.#pending);
-    for (const { subject, by } of this.#unsure) pending.set(subject, (pending.get(subject) ?? 0) + by);
-    return {
-      of(uid, counter) {
-        const subject = counterSubject(uid, counter);
-        return (totals.get(subject) ?? 0) + (pending.get(subject) ?? 0);
-      },
-    };
+    const pending = [...this.#unsure, ...this.#increments()];
+    for (const { subject, by } of pending) totals.set(subject, (totals.get(subject) ?? 0) + by);
+    return { of: (uid, counter) => totals.get(counterSubject(uid, counter)) ?? 0 };
   }
 
   async close(): Promise<void> {
@@ -115,11 +117,24 @@ export class Counters implements Closeable {
   }
 
   #take(countersMax: number): Increment[] {
-    const taken = [...this.#pending].slice(0, countersMax);
-    return taken.map(([subject, by]) => {
-      this.#pending.delete(subject);
-      return { subject, by, messageId: this.#idPrefix + this.#sent++ };
-    });
+    const taken: Increment[] = [];
+    for (const increment of this.#increments()) {
+      if (taken.length >= countersMax) break;
+      taken.push({ ...increment, messageId: this.#idPrefix + this.#sent++ });
+      this.#drop(increment);
+    }
+    return taken;
+  }
+
+  *#increments(): Iterable<Gathered> {
+    for (const [uid, counts] of this.#pending)
+      for (const [counter, by] of counts) yield { uid, counter, subject: counterSubject(uid, counter), by };
+  }
+
+  #drop({ uid, counter }: Gathered): void {
+    const counts = this.#pending.get(uid);
+    counts?.delete(counter);
+    if (counts?.size === 0) this.#pending.delete(uid);
   }
 }
 
