@@ -5,7 +5,7 @@
  */
 import { CloudEvent, HTTP } from "cloudevents";
 import { decodeHttp, encodeBinaryHeaders, encodeStructured } from "../src/mesh/event/http.ts";
-import { decodeNats, natsHeaderPairs } from "../src/mesh/event/nats.ts";
+import { decodeRawNats, encodeNatsHeaders } from "../src/mesh/event/nats.ts";
 import { type Figure, figuresOf, reportFigures } from "./figure.ts";
 
 interface Comparison {
@@ -44,7 +44,7 @@ const sdkEvent = new CloudEvent({ ...attributes, datacontenttype: "application/j
 const event = single(decodeHttp(rawHeadersFor("application/json"), jsonBody));
 const [jsonRaw, otherRaw] = [rawHeadersFor("application/json"), rawHeadersFor("application/octet-stream")];
 const [jsonRecord, otherRecord] = [recordFor("application/json"), recordFor("application/octet-stream")];
-const stored = natsHeaderPairs(event).map(([name, value]) => [name, [value]] as const);
+const stored = encodeNatsHeaders(event);
 
 const comparisons: readonly Comparison[] = [
   {
@@ -70,7 +70,7 @@ const comparisons: readonly Comparison[] = [
   { name: "encode structured", ours: () => encodeStructured(event), sdk: () => HTTP.structured(sdkEvent) },
   {
     name: "NATS there and back (SDK: binary)",
-    ours: () => [natsHeaderPairs(event), decodeNats(stored, jsonBody)],
+    ours: () => [encodeNatsHeaders(event), decodeRawNats(stored, jsonBody)],
     sdk: () => [HTTP.binary(sdkEvent), HTTP.toEvent({ headers: jsonRecord, body: json })],
   },
 ];

@@ -7,7 +7,7 @@ import {
   encodeStructured,
 } from "../../src/mesh/event/http.ts";
 import { decodeJson, encodeJson, encodeJsonBatch } from "../../src/mesh/event/json.ts";
-import { decodeNats, natsHeaderPairs } from "../../src/mesh/event/nats.ts";
+import { decodeNats, decodeRawNats, encodeNatsHeaders } from "../../src/mesh/event/nats.ts";
 import { codecContract } from "./codec-contract.ts";
 
 const nothing = new Uint8Array(0);
@@ -58,10 +58,7 @@ function overResponse(event: Event): Event {
 }
 
 function overNats(event: Event): Event {
-  return decodeNats(
-    natsHeaderPairs(event).map(([name, value]) => [name, [value]]),
-    event.data ?? nothing,
-  );
+  return decodeRawNats(encodeNatsHeaders(event), event.data ?? nothing);
 }
 
 function overNatsStructured(event: Event): Event {

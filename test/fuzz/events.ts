@@ -21,7 +21,7 @@ import {
 } from "../../src/mesh/event/json.ts";
 import { isJsonText } from "../../src/mesh/event/json-text.ts";
 import { isJsonType } from "../../src/mesh/event/media-type.ts";
-import { decodeNats, natsHeaderPairs } from "../../src/mesh/event/nats.ts";
+import { decodeNats, decodeRawNats, encodeNatsHeaders } from "../../src/mesh/event/nats.ts";
 import { arbitraryBody, arbitraryEvent, arbitraryRawHeaders } from "./arbitrary-event.ts";
 
 const seconds = Number(process.argv[2] ?? 30);
@@ -46,10 +46,7 @@ function passesAllModes(event: Event): void {
   for (const start of [event, fromJson]) {
     const data = start.data ?? new Uint8Array(0);
     const binary = isCloudEventType(start) ? start : single(decodeHttp(encodeBinaryHeaders(start), data));
-    const nats = decodeNats(
-      natsHeaderPairs(start).map(([name, value]) => [name, [value]]),
-      data,
-    );
+    const nats = decodeRawNats(encodeNatsHeaders(start), data);
     expectSame(binary, start);
     expectSame(nats, start);
   }

@@ -10,7 +10,7 @@ import { encodeBinaryHeaders, encodeStructured, needsStructured } from "../event
 import type { BrokerRoute, DeliveryPolicy, Target, TriggerRoute } from "../routes/route.ts";
 import type { RouteTable } from "../routes/table.ts";
 import type { EventStore } from "../stream/event-store.ts";
-import { type HeaderRecord, isOutage } from "../stream/publish.ts";
+import { isOutage } from "../stream/publish.ts";
 import type { Capacity } from "./capacity.ts";
 import type { Sender, SendResult, Unsent } from "./send.ts";
 
@@ -22,7 +22,7 @@ export interface Call {
   readonly route: TriggerRoute;
   /** 1 for the first attempt. */
   readonly attempt: number;
-  /** Headers besides the event's own, `[name, value, …]`. */
+  /** RawHeaders besides the event's own, `[name, value, …]`. */
   readonly headers: readonly string[];
   /** Deduplication id when the target is a broker. */
   readonly messageId: string;
@@ -58,7 +58,7 @@ export class Caller {
   call(target: Target, call: Call): Promise<CallResult> {
     switch (target.kind) {
       case "url":
-        return this.#post(target.uri, call, {});
+        return this.#post(target.uri, call);
       case "function":
         return this.#callFunction(target, call);
       case "broker":
@@ -82,7 +82,8 @@ export class Caller {
     let outcome: "answered" | "broken" = "broken";
     try {
       const told = functionHeaders(call, clock.now() + call.policy.timeoutMs);
-      const result = await this.#post(lease.url + target.path, call, { ...told, ...lease.headers });
+      const headers = [...told, ...Object.entries(lease.headers).flat()];
+      const result = await this.#post(lease.url + target.path, call, headers);
       // What was stopped, or never sent, says nothing of the instance.
       if (result.kind !== "failed") outcome = "answered";
       return result;
@@ -112,7 +113,7 @@ export class Caller {
     }
   }
 
-  #post(uri: string, call: Call, beside: HeaderRecord): Promise<CallResult> {
+  #post(uri: string, call: Call, more: readonly string[] = []): Promise<CallResult> {
     const url = parseHttpUrl(uri);
     if (url === undefined) {
       const message = `${uri} is no http or https URL`;
@@ -123,20 +124,19 @@ export class Caller {
     const encoded = structured ? encodeStructured(event) : undefined;
     const headers =
       encoded === undefined ? encodeBinaryHeaders(event) : ["content-type", encoded.contentType];
-    for (const text of call.headers) headers.push(text);
-    for (const name in beside) headers.push(name, beside[name] ?? "");
+    headers.push(...call.headers, ...more);
     const body = encoded === undefined ? event.data : encoded.body;
     return this.#parts.sender.send({ url, headers, body, timeoutMs: policy.timeoutMs, signal });
   }
 }
 
-function functionHeaders({ broker, route, attempt }: Call, deadlineMs: number): HeaderRecord {
-  return {
-    "weft-attempt": `${attempt}`,
-    "weft-trigger": `${route.namespace}/${route.name}`,
-    "weft-broker": `${broker.namespace}/${broker.name}`,
-    "weft-deadline": `${Math.round(deadlineMs)}`,
-  };
+function functionHeaders({ broker, route, attempt }: Call, deadlineMs: number): string[] {
+  return [
+    ...["weft-attempt", `${attempt}`],
+    ...["weft-trigger", `${route.namespace}/${route.name}`],
+    ...["weft-broker", `${broker.namespace}/${broker.name}`],
+    ...["weft-deadline", `${Math.round(deadlineMs)}`],
+  ];
 }
 
 const urls = new Map<string, URL>();

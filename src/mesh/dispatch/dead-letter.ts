@@ -101,13 +101,13 @@ export class DeadLetters {
   /** D2. Resolves to its id once it is stored; only then may the event be acked. */
   async write(letter: NewDeadLetter): Promise<string> {
     const { headers, payload } = encodeStored(letter.event);
-    headers["Nats-Msg-Id"] = deadLetterMessageId(letter.incarnation, letter.origin, letter.sequence);
-    headers["weft-trigger"] = letter.trigger;
-    headers["weft-trigger-uid"] = letter.triggerUid;
-    headers["weft-reason"] = letter.reason;
-    headers["weft-at"] = letter.at;
-    headers["weft-attempts"] = encodeAttempts(letter.attempts);
-    if (letter.replyTo !== undefined) Object.assign(headers, encodeAddress(letter.replyTo));
+    headers.push("Nats-Msg-Id", deadLetterMessageId(letter.incarnation, letter.origin, letter.sequence));
+    headers.push("weft-trigger", letter.trigger);
+    headers.push("weft-trigger-uid", letter.triggerUid);
+    headers.push("weft-reason", letter.reason);
+    headers.push("weft-at", letter.at);
+    headers.push("weft-attempts", encodeAttempts(letter.attempts));
+    if (letter.replyTo !== undefined) headers.push(...encodeAddress(letter.replyTo));
     const subject = deadLetterSubject(letter.broker, letter.trigger);
     const { sequence } = await this.#publisher.publish(subject, payload, headers);
     return deadLetterId(letter.broker, sequence);
@@ -170,10 +170,10 @@ export class DeadLetters {
       });
     }
     const { headers, payload } = encodeStored(markReplayed(edited ?? letter.event, id));
-    headers["Nats-Msg-Id"] = redriveMessageId(id, edited === undefined ? undefined : encodeJson(edited));
-    headers[redriveHeader] = id;
+    const messageId = redriveMessageId(id, edited === undefined ? undefined : encodeJson(edited));
+    headers.push("Nats-Msg-Id", messageId, redriveHeader, id);
     const replyTo = decodeAddress(message.header);
-    if (replyTo !== undefined) Object.assign(headers, encodeAddress(replyTo));
+    if (replyTo !== undefined) headers.push(...encodeAddress(replyTo));
     await this.#publisher.publish(redriveSubject(broker, uid), payload, headers);
     return letter;
   }

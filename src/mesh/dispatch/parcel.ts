@@ -3,7 +3,7 @@ import type { Event } from "../event/event.ts";
 import type { AttemptRecord } from "../journal/record.ts";
 import type { ReplyAddress } from "../reply/address.ts";
 import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
-import type { HeaderRecord } from "../stream/publish.ts";
+import type { RawHeaders } from "../stream/publish.ts";
 import type { Delivery } from "../stream/puller.ts";
 import type { DeadReason, Failure } from "./deliver.ts";
 
@@ -36,8 +36,8 @@ export interface Parcel {
   readonly event: Event;
   /** Hops the event has left, taken off its attributes. */
   readonly hops: string | undefined;
-  /** Headers that travel beside the event. */
-  readonly beside: HeaderRecord;
+  /** RawHeaders that travel beside the event. */
+  readonly beside: RawHeaders;
   /** Who waits for the reply to it. */
   readonly replyTo: ReplyAddress | undefined;
   /** The dead letter this is a redelivery of. */

@@ -169,8 +169,8 @@ function store(
   { message, event, mark }: { message: StoredMsg; event: Event; mark: string },
 ): Promise<unknown> {
   const { headers, payload } = encodeStored(markReplayed(event, mark));
-  Object.assign(headers, headersBeside(message.header, isPassedOn));
-  headers["Nats-Msg-Id"] = replayMessageId(mark, message.seq);
+  headers.push(...headersBeside(message.header, isPassedOn));
+  headers.push("Nats-Msg-Id", replayMessageId(mark, message.seq));
   return publisher.publish(redriveSubject(broker, route.uid), payload, headers);
 }
 

@@ -4,7 +4,7 @@ import { amend } from "../event/attributes.ts";
 import type { Event } from "../event/event.ts";
 import { addressBeyond, encodeAddress, type ReplyAddress } from "../reply/address.ts";
 import type { Dead } from "../reply/ending.ts";
-import type { HeaderRecord } from "../stream/publish.ts";
+import type { RawHeaders } from "../stream/publish.ts";
 import type { Failure } from "./deliver.ts";
 import type { Parcel } from "./parcel.ts";
 
@@ -16,9 +16,9 @@ export function correlate(cause: Event, reply: Event): Event {
 }
 
 /** What a reply carries on beside it when whoever waits, waits for a later one. */
-export function addressAfter(address: ReplyAddress | undefined, reply: Event): HeaderRecord {
+export function addressAfter(address: ReplyAddress | undefined, reply: Event): RawHeaders {
   const onward = address && addressBeyond(address, reply.attributes.type);
-  return onward === undefined ? {} : encodeAddress(onward);
+  return onward === undefined ? [] : encodeAddress(onward);
 }
 
 /** Why whoever waits gets no reply. `deadLetter` is null when a dead-letter sink took the event. */

@@ -203,7 +203,7 @@ export class Settler {
       const stored = correlate(parcel.event, entering);
       const ack = await this.#parts.store.store(broker, stored, {
         messageId: replyMessageId(incarnationOf(route), origin, delivery.sequence),
-        beside: { ...parcel.beside, ...addressAfter(parcel.replyTo, stored) },
+        beside: [...parcel.beside, ...addressAfter(parcel.replyTo, stored)],
       });
       if (!ack.duplicate && ack.delayed !== true) this.#parts.onReplyStored(broker, stored);
       if (parcel.replyTo !== undefined) {

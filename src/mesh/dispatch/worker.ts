@@ -25,7 +25,7 @@ import { decodeAddress } from "../reply/address.ts";
 import type { BrokerRoute, TriggerRoute } from "../routes/route.ts";
 import type { RouteTable } from "../routes/table.ts";
 import type { Leases } from "../stream/lease.ts";
-import { type HeaderRecord, isOutage } from "../stream/publish.ts";
+import { isOutage } from "../stream/publish.ts";
 import { type Delivery, Puller, seldom } from "../stream/puller.ts";
 import { decodeStored, headersBeside } from "../stream/stored-event.ts";
 import { consumerName, eventStream, redriveStream } from "../stream/subjects.ts";
@@ -422,7 +422,7 @@ export class Worker implements BudgetHolder {
     const { route, event, origin, delivery, beside } = parcel;
     return this.#parts.caller.call(subscriber, {
       ...this.#callContext(parcel),
-      headers: withBeside(this.#subscriberHeaders, beside),
+      headers: [...this.#subscriberHeaders, ...beside],
       event,
       messageId: `f:${incarnationOf(route)}:${origin}${delivery.sequence}`,
     });
@@ -434,7 +434,7 @@ export class Worker implements BudgetHolder {
       route,
       attempt: history.failed + 1,
       policy: route.policy,
-      headers: withBeside(this.#sinkHeaders, beside),
+      headers: [...this.#sinkHeaders, ...beside],
       hops,
       signal: this.#aborter.signal,
       onWaiting: this.#onWaiting,
@@ -516,16 +516,6 @@ function decodeDelivery(delivery: Delivery, broker: BrokerRoute): Decoded {
     if (!(error instanceof MeshError)) throw error;
     return { event: surrogate(delivery, broker), hops: undefined, fault: error };
   }
-}
-
-/** `[name, value, …]` of both. */
-function withBeside(own: readonly string[], beside: HeaderRecord): readonly string[] {
-  let both: string[] | undefined;
-  for (const name in beside) {
-    both ??= [...own];
-    both.push(name, beside[name] ?? "");
-  }
-  return both ?? own;
 }
 
 /** Something was published to the broker's subjects that is no event: it is kept, as one, with its bytes. */

@@ -28,13 +28,16 @@ export function rawHeadersOf(headers: NatsHeaders): string[] {
   return raw;
 }
 
-/** The headers of binary mode: safe to put into a NATS header block as they are. The payload is `event.data`. */
-export function natsHeaderPairs(event: Event): [name: string, value: string][] {
-  const pairs: [string, string][] = [];
+/**
+ * The headers of binary mode as `[name, value, …]`: ASCII, safe to put into a NATS header block as they are. The
+ * payload is `event.data`.
+ */
+export function encodeNatsHeaders(event: Event): string[] {
+  const headers: string[] = [];
   for (const name in event.attributes) {
-    pairs.push([headerNameOf(name), encodeHeaderValue(event.attributes[name] ?? "")]);
+    headers.push(headerNameOf(name), encodeHeaderValue(event.attributes[name] ?? ""));
   }
-  return pairs;
+  return headers;
 }
 
 const storedLimits: EventLimits = { attributesBytesMax: attributesBytesMaxStored };

@@ -11,7 +11,7 @@ import type { JournalWriter } from "../journal/writer.ts";
 import type { BrokerRoute } from "../routes/route.ts";
 import type { RouteTable } from "../routes/table.ts";
 import type { EventStore } from "../stream/event-store.ts";
-import type { HeaderRecord } from "../stream/publish.ts";
+import type { RawHeaders } from "../stream/publish.ts";
 
 export interface AcceptParts {
   readonly table: RouteTable;
@@ -39,12 +39,12 @@ export async function accept(parts: AcceptParts, post: Post): Promise<void> {
   const beside = headersBeside(post.rawHeaders);
   if (decoded.kind === "event") {
     const event = enter(broker, decoded.event);
-    const stored = await parts.store.store(broker, event, beside === undefined ? {} : { beside });
+    const stored = await parts.store.store(broker, event, { beside });
     if (stored.delayed !== true && !stored.duplicate) noteUnmatched(parts, broker, event);
     return;
   }
   const events = decoded.events.map((event) => enter(broker, event));
-  const entered = await parts.store.storeBatch(broker, events, beside === undefined ? {} : { beside });
+  const entered = await parts.store.storeBatch(broker, events, { beside });
   for (const event of entered) noteUnmatched(parts, broker, event);
 }
 
@@ -104,9 +104,11 @@ export function isPassedOn(lowerCaseName: string): boolean {
 const plainValue = /^[\x20-\x7e]{0,1024}$/;
 const besideMax = 32;
 
-/** The headers of a request that are kept beside its event; undefined when there are none. */
-export function headersBeside(rawHeaders: readonly string[]): HeaderRecord | undefined {
-  let beside: Record<string, string> | undefined;
+const none: RawHeaders = [];
+
+/** The headers of a request that are kept beside its event; the last value of each. */
+export function headersBeside(rawHeaders: readonly string[]): RawHeaders {
+  let beside: Map<string, string> | undefined;
   let count = 0;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const first = (rawHeaders[i] ?? "").charCodeAt(0) | 0x20;
@@ -114,11 +116,11 @@ export function headersBeside(rawHeaders: readonly string[]): HeaderRecord | und
     const name = (rawHeaders[i] ?? "").toLowerCase();
     const value = rawHeaders[i + 1] ?? "";
     if (!isPassedOn(name) || !plainValue.test(value) || count >= besideMax) continue;
-    beside ??= {};
-    beside[name] = value;
+    beside ??= new Map();
+    beside.set(name, value);
     count++;
   }
-  return beside;
+  return beside === undefined ? none : [...beside].flat();
 }
 
 export function brokerNotFound(path: string): MeshError {

@@ -33,7 +33,7 @@ export async function answerRequest(
   const incoming = {
     path: post.path,
     event: decoded.event,
-    beside: headersBeside(post.rawHeaders) ?? {},
+    beside: headersBeside(post.rawHeaders),
     replyType: replyTypeOf(exchange.request.headers["weft-reply-type"]),
   };
   const outcome = await request(parts, incoming, { waitMs, signal: departure(exchange) });

@@ -14,6 +14,7 @@ import { structuredType } from "../event/media-type.ts";
 import { decodeNats } from "../event/nats.ts";
 import type { Closeable } from "../lifecycle.ts";
 import type { Log } from "../log.ts";
+import type { RawHeaders } from "../stream/publish.ts";
 import { encodeStored } from "../stream/stored-event.ts";
 import { brokerOfRequest, requestQueue, requestSubject, requestSubjects } from "../stream/subjects.ts";
 import { headersBeside } from "./accept.ts";
@@ -103,7 +104,7 @@ function read(msg: Msg): Request {
   return {
     path: `${broker.namespace}/${broker.name}`,
     event,
-    beside: headersBeside(pairs) ?? {},
+    beside: headersBeside(pairs),
     replyType: type === undefined ? undefined : checkReplyType(type),
   };
 }
@@ -126,7 +127,7 @@ function answer(msg: Msg, outcome: RequestOutcome): void {
     case "reply": {
       const structured = headerOf(msg, "Accept")?.toLowerCase().includes(structuredType) === true;
       const { headers, payload } = structured
-        ? { headers: { "content-type": structuredType }, payload: encodeJson(outcome.event) }
+        ? { headers: ["content-type", structuredType], payload: encodeJson(outcome.event) }
         : encodeStored(outcome.event);
       msg.respond(payload, { headers: toHdrs(headers) });
     }
@@ -135,16 +136,17 @@ function answer(msg: Msg, outcome: RequestOutcome): void {
 
 /** As a NATS service answers an error: its code and text in headers, our problem document as payload. */
 function refuse(msg: Msg, error: MeshError, problem: Readonly<Record<string, unknown>>): void {
-  const headers = {
-    "Nats-Service-Error-Code": `${error.status}`,
-    "Nats-Service-Error": `${error.code}: ${error.message}`.replace(/[^\x20-\x7e]/g, "?").slice(0, 1000),
-    "content-type": "application/problem+json",
-  };
+  const text = `${error.code}: ${error.message}`.replace(/[^\x20-\x7e]/g, "?").slice(0, 1000);
+  const headers = [
+    ...["Nats-Service-Error-Code", `${error.status}`],
+    ...["Nats-Service-Error", text],
+    ...["content-type", "application/problem+json"],
+  ];
   msg.respond(JSON.stringify({ ...error.toProblem(), ...problem }), { headers: toHdrs(headers) });
 }
 
-function toHdrs(record: Readonly<Record<string, string>>) {
+function toHdrs(headers: RawHeaders) {
   const hdrs = createHeaders();
-  for (const name in record) hdrs.set(name, record[name] ?? "");
+  for (let at = 0; at < headers.length; at += 2) hdrs.set(headers[at] ?? "", headers[at + 1] ?? "");
   return hdrs;
 }

@@ -63,7 +63,7 @@ export async function answerRequestReply(
   const asked = {
     path: `${route.namespace}/${route.broker}`,
     event: decoded.event,
-    beside: headersBeside(post.rawHeaders) ?? {},
+    beside: headersBeside(post.rawHeaders),
     replyType: answeredOtherwise,
     mark: (event: Event, token: string) =>
       amend(event, { [correlationAttribute]: prefix + parts.seal.close(token, scope) }),

@@ -13,7 +13,7 @@ import type { Event } from "../event/event.ts";
 import { encodeAddress, isToken } from "../reply/address.ts";
 import { type Answer, type Dead, type Place, placeOf } from "../reply/ending.ts";
 import type { Requester, Unanswered, Wait } from "../reply/requester.ts";
-import type { HeaderRecord } from "../stream/publish.ts";
+import type { RawHeaders } from "../stream/publish.ts";
 import { type AcceptParts, brokerNotFound, enter, noteUnmatched } from "./accept.ts";
 import type { Holder, Holders } from "./holders.ts";
 
@@ -27,7 +27,7 @@ export interface Request {
   /** `<namespace>/<broker>` */
   readonly path: string;
   readonly event: Event;
-  readonly beside: HeaderRecord;
+  readonly beside: RawHeaders;
   /** The type of event that counts as the reply; undefined: the first reply. */
   readonly replyType: string | undefined;
   /** Puts a mark of the request onto its event. */
@@ -77,7 +77,7 @@ export async function request(
       throw noResponder(event);
     }
     const address = encodeAddress({ token: wait.token, replyType });
-    ack = await store.store(broker, event, { beside: { ...beside, ...address } });
+    ack = await store.store(broker, event, { beside: [...beside, ...address] });
   } catch (error) {
     wait.end("left");
     throw error;

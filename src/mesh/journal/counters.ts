@@ -110,7 +110,7 @@ export class Counters implements Closeable {
     await Promise.all(
       sending.map(async (increment) => {
         const { subject, by, messageId } = increment;
-        const headers = { "Nats-Incr": `+${by}`, "Nats-Msg-Id": messageId };
+        const headers = ["Nats-Incr", `+${by}`, "Nats-Msg-Id", messageId];
         await this.#publisher.publish(subject, empty, headers).catch(() => this.#unsure.push(increment));
       }),
     );

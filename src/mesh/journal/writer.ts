@@ -41,7 +41,7 @@ export class JournalWriter implements Closeable {
   /** J1. Rejects when it could not be stored. */
   async attempt(broker: BrokerKey, record: AttemptRecord): Promise<void> {
     this.#tell(record);
-    await this.#publisher.publish(attemptSubject(broker, record), encode(record), {});
+    await this.#publisher.publish(attemptSubject(broker, record), encode(record), []);
   }
 
   /** J2. */
@@ -79,7 +79,7 @@ export class JournalWriter implements Closeable {
     this.#timer?.cancel();
     this.#timer = undefined;
     const flushed = [...this.#buffers.values()].map(({ broker, records }) =>
-      this.#publisher.publish(outcomesSubject(broker), encode(records), {}).catch(() => {
+      this.#publisher.publish(outcomesSubject(broker), encode(records), []).catch(() => {
         this.#lost += records.length;
       }),
     );

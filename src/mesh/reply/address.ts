@@ -9,7 +9,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { decodeHeaderValue, encodeHeaderValue } from "../event/header-value.ts";
-import type { HeaderRecord } from "../stream/publish.ts";
+import type { RawHeaders } from "../stream/publish.ts";
 import { answerSubject } from "../stream/subjects.ts";
 
 /** Where a reply goes. */
@@ -42,9 +42,9 @@ export function inboxOf(token: string): string {
   return answerSubject(token.slice(0, idChars), token.slice(idChars));
 }
 
-export function encodeAddress({ token, replyType }: ReplyAddress): HeaderRecord {
-  if (replyType === undefined) return { [tokenHeader]: token };
-  return { [tokenHeader]: token, [typeHeader]: encodeHeaderValue(replyType) };
+export function encodeAddress({ token, replyType }: ReplyAddress): RawHeaders {
+  if (replyType === undefined) return [tokenHeader, token];
+  return [tokenHeader, token, typeHeader, encodeHeaderValue(replyType)];
 }
 
 /** T2. */

@@ -10,7 +10,7 @@ import { z } from "zod";
 import { MeshError } from "../errors.ts";
 import type { Event } from "../event/event.ts";
 import { removeHops } from "../event/hops.ts";
-import { type HeaderRecord, type Publisher, serverErrorCode } from "../stream/publish.ts";
+import { type Publisher, type RawHeaders, serverErrorCode } from "../stream/publish.ts";
 import { decodeStored, encodeStored } from "../stream/stored-event.ts";
 import { ignoring } from "../stream/stream.ts";
 import {
@@ -57,7 +57,8 @@ export type Answer = { readonly kind: "reply"; readonly event: Event } | Dead;
 const copyHeader = "weft-reply-copy";
 const placeTaken = 10071;
 const gone = [10037, 10059];
-const firstOfSubject = { "Nats-Expected-Last-Subject-Sequence": "0" };
+const expectedSequence = "Nats-Expected-Last-Subject-Sequence";
+const firstOfSubject: RawHeaders = [expectedSequence, "0"];
 
 export function placeOf({ namespace, name }: BrokerKey, sequence: number): Place {
   return { namespace, broker: name, sequence };
@@ -72,25 +73,24 @@ export async function writeEnding(
   const subject = replySubject(token);
   const { headers, payload } = encodeEnding(ending);
   try {
-    await publisher.publish(subject, payload, { ...headers, ...firstOfSubject });
+    await publisher.publish(subject, payload, [...headers, ...firstOfSubject]);
     return true;
   } catch (error) {
     if (serverErrorCode(error) !== placeTaken) throw error;
   }
   const there = await readEnding(jsm, token);
   if (there?.ending.kind === "dead" && ending.kind !== "dead") {
-    const overIt = { "Nats-Expected-Last-Subject-Sequence": `${there.revision}` };
-    await publisher.publish(subject, payload, { ...headers, ...overIt });
+    await publisher.publish(subject, payload, [...headers, expectedSequence, `${there.revision}`]);
     return true;
   }
   // The same delivery settled a second time: who waited may not have heard of it the first time.
   return there !== undefined && isSame(there.ending, ending);
 }
 
-function encodeEnding(ending: Ending): { headers: HeaderRecord; payload: Uint8Array } {
-  if (ending.kind !== "copy") return { headers: {}, payload: Buffer.from(JSON.stringify(ending)) };
+function encodeEnding(ending: Ending): { headers: RawHeaders; payload: Uint8Array } {
+  if (ending.kind !== "copy") return { headers: [], payload: Buffer.from(JSON.stringify(ending)) };
   const { headers, payload } = encodeStored(ending.event);
-  return { headers: { ...headers, [copyHeader]: "1" }, payload };
+  return { headers: [...headers, copyHeader, "1"], payload };
 }
 
 function decodeEnding({ header, data }: StoredMsg): Ending | undefined {
@@ -133,7 +133,7 @@ export async function writeProgress(
 ): Promise<void> {
   const payload = Buffer.from(JSON.stringify(place));
   try {
-    await publisher.publish(replyProgressSubject(token), payload, first ? firstOfSubject : {});
+    await publisher.publish(replyProgressSubject(token), payload, first ? firstOfSubject : []);
   } catch (error) {
     if (serverErrorCode(error) !== placeTaken) throw error;
   }

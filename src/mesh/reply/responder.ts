@@ -6,7 +6,7 @@ import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
 import type { Event } from "../event/event.ts";
 import { removeHops } from "../event/hops.ts";
-import { outboxOf } from "../stream/outbox.ts";
+import { outboxOf, type RawHeaders } from "../stream/outbox.ts";
 import type { PubAck, Publisher } from "../stream/publish.ts";
 import { encodeStored } from "../stream/stored-event.ts";
 import type { BrokerKey } from "../stream/subjects.ts";
@@ -68,7 +68,7 @@ export class Responder {
     this.#send(token, payload, headers);
   }
 
-  #send(token: string, payload: Uint8Array, headers: Readonly<Record<string, string>>): void {
+  #send(token: string, payload: Uint8Array, headers: RawHeaders): void {
     outboxOf(this.#parts.nc).send(inboxOf(token), payload, { headers });
   }
 }

@@ -1,12 +1,13 @@
 /** An answer on its way from dispatcher to waiter: the reply as it is stored, or the reason why there is none. */
 import type { Msg } from "@nats-io/nats-core";
+import type { RawHeaders } from "../stream/publish.ts";
 import { decodeStored } from "../stream/stored-event.ts";
 import { type Answer, type Dead, deadSchema } from "./ending.ts";
 
 const kindHeader = "weft-answer";
 
-export function encodeDead(dead: Dead): { headers: Record<string, string>; payload: Uint8Array } {
-  return { headers: { [kindHeader]: "dead" }, payload: Buffer.from(JSON.stringify(dead)) };
+export function encodeDead(dead: Dead): { headers: RawHeaders; payload: Uint8Array } {
+  return { headers: [kindHeader, "dead"], payload: Buffer.from(JSON.stringify(dead)) };
 }
 
 /** Throws when it is neither. */

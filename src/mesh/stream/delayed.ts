@@ -48,13 +48,13 @@ export function waitingMessage(
   return {
     subject: waitingSubject(broker, messageId ?? createInbox()),
     payload,
-    headers: {
+    headers: [
       ...headers,
-      "Nats-Schedule": `@at ${rfc3339(dueMs)}`,
-      "Nats-Schedule-Target": dueSubject(broker),
-      "Nats-Expected-Last-Subject-Sequence": "0",
-      ...(messageId === undefined ? {} : { [messageIdHeader]: messageId }),
-    },
+      ...["Nats-Schedule", `@at ${rfc3339(dueMs)}`],
+      ...["Nats-Schedule-Target", dueSubject(broker)],
+      ...["Nats-Expected-Last-Subject-Sequence", "0"],
+      ...(messageId === undefined ? [] : [messageIdHeader, messageId]),
+    ],
   };
 }
 
@@ -63,10 +63,8 @@ export type DueMessage = Pick<Delivery, "headers" | "data" | "sequence">;
 
 /** What a due message becomes in the event stream. Y2. */
 export function dueMessage(broker: BrokerKey, due: DueMessage): OutgoingMessage {
-  const headers: Record<string, string> = {
-    ...headersBeside(due.headers, (name) => !serverHeader.test(name) && name !== messageIdHeader),
-    "Nats-Msg-Id": due.headers.get(messageIdHeader) || movedMessageId(due.sequence),
-  };
+  const kept = headersBeside(due.headers, (name) => !serverHeader.test(name) && name !== messageIdHeader);
+  const headers = [...kept, "Nats-Msg-Id", due.headers.get(messageIdHeader) || movedMessageId(due.sequence)];
   return { subject: eventSubject(eventSubjectPrefix(broker), typeOf(due)), headers, payload: due.data };
 }
 

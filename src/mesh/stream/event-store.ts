@@ -12,10 +12,10 @@ import type { Event } from "../event/event.ts";
 import type { BrokerRoute } from "../routes/route.ts";
 import { type DueMessage, dueMessage, placeTaken, waitingMessage } from "./delayed.ts";
 import {
-  type HeaderRecord,
   type OutgoingMessage,
   type PubAck,
   type Publisher,
+  type RawHeaders,
   serverErrorCode,
 } from "./publish.ts";
 import { encodeStored } from "./stored-event.ts";
@@ -27,8 +27,8 @@ export type EventBroker = BrokerKey & Pick<BrokerRoute, "dedupeMs">;
 export interface StoreOptions {
   /** The deduplication id; undefined derives it from (source, id). */
   readonly messageId?: string;
-  /** Headers that travel beside the event (request ids and the like), lower-case, already checked. */
-  readonly beside?: HeaderRecord;
+  /** RawHeaders that travel beside the event (request ids and the like), lower-case, already checked. */
+  readonly beside?: RawHeaders;
   /** Enters at once, whatever moment the event names: it has waited for that already. */
   readonly now?: boolean;
 }
@@ -122,12 +122,8 @@ export class EventStore {
     const batchId = createInbox().slice(-22);
     const last = messages.length - 1;
     const members = messages.map(({ subject, payload, headers: own }, index) => {
-      const headers: Record<string, string> = {
-        ...own,
-        "Nats-Batch-Id": batchId,
-        "Nats-Batch-Sequence": `${index + 1}`,
-      };
-      if (index === last) headers["Nats-Batch-Commit"] = "1";
+      const headers = [...own, "Nats-Batch-Id", batchId, "Nats-Batch-Sequence", `${index + 1}`];
+      if (index === last) headers.push("Nats-Batch-Commit", "1");
       return { subject, payload, headers };
     });
     try {
@@ -145,8 +141,8 @@ const duplicateInBatch = [10201, placeTaken];
 function encode(broker: EventBroker, event: Event, options: StoreOptions): OutgoingMessage {
   const { headers, payload } = encodeStored(event);
   const messageId = messageIdOf(broker, event, options);
-  if (messageId !== undefined) headers["Nats-Msg-Id"] = messageId;
-  if (options.beside !== undefined) Object.assign(headers, options.beside);
+  if (messageId !== undefined) headers.push("Nats-Msg-Id", messageId);
+  if (options.beside !== undefined) headers.push(...options.beside);
   return { subject: eventSubject(eventSubjectPrefix(broker), event.attributes.type), headers, payload };
 }
 
@@ -156,7 +152,7 @@ function encodeDelayed(
   { dueMs, ...options }: StoreOptions & { dueMs: number },
 ): OutgoingMessage {
   const { headers, payload } = encodeStored(event);
-  if (options.beside !== undefined) Object.assign(headers, options.beside);
+  if (options.beside !== undefined) headers.push(...options.beside);
   const messageId = messageIdOf(broker, event, options);
   return waitingMessage(broker, { headers, payload }, { dueMs, messageId });
 }

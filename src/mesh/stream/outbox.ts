@@ -10,14 +10,14 @@ import type { NatsConnection } from "@nats-io/nats-core";
 import { areWritten, writeFrames } from "../nats/raw.ts";
 
 /**
- * Header name to value. The caller guarantees that neither holds CR, LF or illegal characters: they are written
- * as they are.
+ * `[name, value, …]`. The caller guarantees that none holds CR, LF or illegal characters: they are written as they
+ * are.
  */
-export type HeaderRecord = Readonly<Record<string, string>>;
+export type RawHeaders = readonly string[];
 
 export interface SendOptions {
   readonly reply?: string;
-  readonly headers?: HeaderRecord;
+  readonly headers?: RawHeaders;
   /** Called when the message does not go out (it is too large, the connection is closed). */
   readonly onRefused?: (cause: Error) => void;
 }
@@ -126,9 +126,9 @@ function frameOf(
   };
 }
 
-function linesOf(headers: HeaderRecord): string {
+function linesOf(headers: RawHeaders): string {
   let lines = "";
-  for (const name in headers) lines += `${name}: ${headers[name]}\r\n`;
+  for (let at = 0; at < headers.length; at += 2) lines += `${headers[at]}: ${headers[at + 1]}\r\n`;
   return lines;
 }
 

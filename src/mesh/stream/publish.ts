@@ -14,9 +14,9 @@ import { createInbox, type Msg, type NatsConnection, type Subscription } from "@
 import type { Clock, Timer } from "../clock.ts";
 import { MeshError } from "../errors.ts";
 import type { Closeable } from "../lifecycle.ts";
-import { type HeaderRecord, type Outbox, outboxOf } from "./outbox.ts";
+import { type Outbox, outboxOf, type RawHeaders } from "./outbox.ts";
 
-export type { HeaderRecord };
+export type { RawHeaders };
 
 export interface PubAck {
   readonly stream: string;
@@ -28,7 +28,7 @@ export interface PubAck {
 /** A message to be published. */
 export interface OutgoingMessage {
   readonly subject: string;
-  readonly headers: HeaderRecord;
+  readonly headers: RawHeaders;
   readonly payload: Uint8Array;
 }
 
@@ -97,7 +97,7 @@ export class Publisher implements Closeable {
    * Stores one message. Rejects with OVERLOADED (P2), STORAGE_UNAVAILABLE (P1, P3, no stream, timeout, full
    * stream) or EVENT_TOO_LARGE.
    */
-  publish(subject: string, payload: Uint8Array, headers: HeaderRecord): Promise<PubAck> {
+  publish(subject: string, payload: Uint8Array, headers: RawHeaders): Promise<PubAck> {
     return this.#send([{ subject, payload, headers }], ackWaitMs);
   }
 
@@ -185,7 +185,7 @@ function bytesOf(messages: readonly OutgoingMessage[]): number {
   let bytes = 0;
   for (const { payload, headers } of messages) {
     bytes += payload.length + overheadBytes;
-    for (const name in headers) bytes += name.length + (headers[name] ?? "").length;
+    for (const text of headers) bytes += text.length;
   }
   return bytes;
 }

@@ -5,27 +5,25 @@
 import type { MsgHdrs } from "@nats-io/nats-core";
 import type { Event } from "../event/event.ts";
 import { encodeJson } from "../event/json.ts";
-import { decodeRawNats, natsHeaderPairs, rawHeadersOf } from "../event/nats.ts";
+import { decodeRawNats, encodeNatsHeaders, rawHeadersOf } from "../event/nats.ts";
 import { HeaderBlock } from "../nats/header-block.ts";
-import type { HeaderRecord } from "./publish.ts";
+import type { RawHeaders } from "./publish.ts";
 
 const attributesInHeadersMax = 32 * 1024;
 const nothing = new Uint8Array(0);
-const noHeaders: HeaderRecord = {};
+const noHeaders: RawHeaders = [];
 const notInHeader = /[^\t\x20-\x7e\x80-\uffff]/;
 
-export function encodeStored(event: Event): { headers: Record<string, string>; payload: Uint8Array } {
-  const headers: Record<string, string> = {};
-  let bytes = 0;
-  for (const [name, value] of natsHeaderPairs(event)) {
-    headers[name] = value;
-    bytes += name.length + value.length + 4;
-  }
+/** The headers are the caller's, to add others to. */
+export function encodeStored(event: Event): { headers: string[]; payload: Uint8Array } {
+  const headers = encodeNatsHeaders(event);
+  let bytes = 2 * headers.length;
+  for (const text of headers) bytes += text.length;
   if (bytes <= attributesInHeadersMax) return { headers, payload: event.data ?? nothing };
-  return { headers: { "content-type": "application/cloudevents+json" }, payload: encodeJson(event) };
+  return { headers: ["content-type", "application/cloudevents+json"], payload: encodeJson(event) };
 }
 
-/** Headers of a stored message: read by us off a subscription, or by nats.js out of a stream. */
+/** RawHeaders of a stored message: read by us off a subscription, or by nats.js out of a stream. */
 export type StoredHeaders = HeaderBlock | MsgHdrs;
 
 export interface StoredMessage {
@@ -42,18 +40,18 @@ export function decodeStored(message: StoredMessage): Event {
 export function headersBeside(
   headers: StoredHeaders | undefined,
   isPassedOn: (name: string) => boolean,
-): HeaderRecord {
-  let beside: Record<string, string> | undefined;
+): RawHeaders {
+  let beside: Map<string, string> | undefined;
   const raw = rawOf(headers);
   for (let at = 0; at < raw.length; at += 2) {
     const name = raw[at] ?? "";
     const value = raw[at + 1] ?? "";
     // NATS clients may write what no header of HTTP can hold.
     if (!isPassedOn(name) || notInHeader.test(value)) continue;
-    beside ??= {};
-    beside[name] ??= value;
+    beside ??= new Map();
+    if (!beside.has(name)) beside.set(name, value);
   }
-  return beside ?? noHeaders;
+  return beside === undefined ? noHeaders : [...beside].flat();
 }
 
 function rawOf(headers: StoredHeaders | undefined): readonly string[] {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { MeshError } from "../../../src/mesh/errors.ts";
 import { attributesOf } from "../../../src/mesh/event/attributes.ts";
-import { decodeNats, natsHeaderPairs } from "../../../src/mesh/event/nats.ts";
+import { decodeNats, encodeNatsHeaders } from "../../../src/mesh/event/nats.ts";
 
 const base = { specversion: "1.0", id: "1", source: "/s", type: "t" };
 const inJson = Buffer.from('{"specversion":"1.0","id":"1","source":"/s","type":"t","data":1}');
@@ -17,15 +17,15 @@ function refusal(headers: [string, string[]][], payload: string): MeshError {
   throw new Error("expected a refusal");
 }
 
-test("natsHeaderPairs writes every attribute as an encoded ce- header (NATS binding §3.1)", () => {
+test("encodeNatsHeaders writes every attribute as an encoded ce- header (NATS binding §3.1)", () => {
   const attributes = attributesOf({ ...base, datacontenttype: "text/plain; a=b", subject: "é" });
-  expect(natsHeaderPairs({ attributes, data: undefined })).toEqual([
-    ["ce-specversion", "1.0"],
-    ["ce-id", "1"],
-    ["ce-source", "/s"],
-    ["ce-type", "t"],
-    ["ce-datacontenttype", "text/plain;%20a=b"],
-    ["ce-subject", "%C3%A9"],
+  expect(encodeNatsHeaders({ attributes, data: undefined })).toEqual([
+    ...["ce-specversion", "1.0"],
+    ...["ce-id", "1"],
+    ...["ce-source", "/s"],
+    ...["ce-type", "t"],
+    ...["ce-datacontenttype", "text/plain;%20a=b"],
+    ...["ce-subject", "%C3%A9"],
   ]);
 });
 

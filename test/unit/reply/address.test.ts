@@ -9,7 +9,9 @@ import {
 } from "../../../src/mesh/reply/address.ts";
 
 const token = randomId() + randomId();
-const headers = (record: Readonly<Record<string, string>>) => ({ get: (name: string) => record[name] ?? "" });
+const headers = (raw: readonly string[]) => ({
+  get: (name: string) => (raw.includes(name) ? (raw[raw.indexOf(name) + 1] ?? "") : ""),
+});
 
 test.each([undefined, "order.priced", "größe 100 %", 'a"b'])(
   "decodeAddress reads what encodeAddress wrote for reply type %s",
@@ -19,7 +21,7 @@ test.each([undefined, "order.priced", "größe 100 %", 'a"b'])(
 );
 
 test("encodeAddress writes header values that NATS takes", () => {
-  for (const value of Object.values(encodeAddress({ token, replyType: "größe\u2028 100 %" }))) {
+  for (const value of encodeAddress({ token, replyType: "größe\u2028 100 %" })) {
     expect(value).toMatch(/^[\x20-\x7e]+$/);
   }
 });
@@ -33,7 +35,7 @@ test.each([
   token.replace(/.$/, "*"),
 ])("decodeAddress knows nobody under %j", (text) => {
   expect(isToken(text)).toBe(false);
-  expect(decodeAddress(headers({ "weft-request": text }))).toBeUndefined();
+  expect(decodeAddress(headers(["weft-request", text]))).toBeUndefined();
 });
 
 test("inboxOf puts the requests of one process under one wildcard", () => {

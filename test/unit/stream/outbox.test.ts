@@ -34,8 +34,8 @@ describe("Outbox.send", () => {
     outbox.send("out.bare", "text");
     outbox.send("out.empty", new Uint8Array(0));
     outbox.send("out.reply", Buffer.from("bytes"), { reply: "in.box.1" });
-    outbox.send("out.headers", "x", { headers: { "ce-id": "1", "x-text": "ü €" }, reply: "in.box.2" });
-    outbox.send("out.noheaders", "ü", { headers: {} });
+    outbox.send("out.headers", "x", { headers: ["ce-id", "1", "x-text", "ü €"], reply: "in.box.2" });
+    outbox.send("out.noheaders", "ü", { headers: [] });
     await until(() => received.length === 5);
     expect(received).toEqual([
       { subject: "out.bare", reply: "", data: "text", headers: [] },
@@ -78,7 +78,7 @@ describe("Outbox.send", () => {
     const onRefused = ({ message }: Error) => void refused.push(message);
     const large = outboxOf(nc);
     large.send("out.large", new Uint8Array(bytesMax + 1), { onRefused });
-    large.send("out.large", new Uint8Array(bytesMax), { headers: { a: "b" }, onRefused });
+    large.send("out.large", new Uint8Array(bytesMax), { headers: ["a", "b"], onRefused });
     large.send("out.fits", new Uint8Array(bytesMax), { onRefused });
     await until(() => received.length === 1);
     expect(received[0]?.data).toHaveLength(bytesMax);

@@ -31,7 +31,7 @@ afterEach(async () => {
 
 function publish(): Promise<unknown> {
   return publisher
-    .publish("stored.x", Buffer.from("x"), {})
+    .publish("stored.x", Buffer.from("x"), [])
     .catch((error: MeshError) => `${error.code}: ${error.detail.found}`);
 }
 
