@@ -22,7 +22,7 @@ export interface Call {
   readonly route: TriggerRoute;
   /** 1 for the first attempt. */
   readonly attempt: number;
-  /** RawHeaders besides the event's own, `[name, value, …]`. */
+  /** Headers besides the event's own, `[name, value, …]`. */
   readonly headers: readonly string[];
   /** Deduplication id when the target is a broker. */
   readonly messageId: string;

@@ -13,7 +13,7 @@ export interface FunctionRef {
 export interface Lease {
   /** `http://127.0.0.1:<port>` of the instance. */
   readonly url: string;
-  /** RawHeaders the instance demands, by name. */
+  /** Headers the instance demands, by name. */
   readonly headers: Readonly<Record<string, string>>;
   /** Call exactly once: whether any HTTP answer came, or none. */
   release(outcome: "answered" | "broken"): void;

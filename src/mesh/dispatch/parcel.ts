@@ -36,7 +36,7 @@ export interface Parcel {
   readonly event: Event;
   /** Hops the event has left, taken off its attributes. */
   readonly hops: string | undefined;
-  /** RawHeaders that travel beside the event. */
+  /** Headers that travel beside the event. */
   readonly beside: RawHeaders;
   /** Who waits for the reply to it. */
   readonly replyTo: ReplyAddress | undefined;

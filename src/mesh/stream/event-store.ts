@@ -27,7 +27,7 @@ export type EventBroker = BrokerKey & Pick<BrokerRoute, "dedupeMs">;
 export interface StoreOptions {
   /** The deduplication id; undefined derives it from (source, id). */
   readonly messageId?: string;
-  /** RawHeaders that travel beside the event (request ids and the like), lower-case, already checked. */
+  /** Headers that travel beside the event (request ids and the like), lower-case, already checked. */
   readonly beside?: RawHeaders;
   /** Enters at once, whatever moment the event names: it has waited for that already. */
   readonly now?: boolean;

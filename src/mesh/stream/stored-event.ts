@@ -23,7 +23,7 @@ export function encodeStored(event: Event): { headers: string[]; payload: Uint8A
   return { headers: ["content-type", "application/cloudevents+json"], payload: encodeJson(event) };
 }
 
-/** RawHeaders of a stored message: read by us off a subscription, or by nats.js out of a stream. */
+/** Headers of a stored message: read by us off a subscription, or by nats.js out of a stream. */
 export type StoredHeaders = HeaderBlock | MsgHdrs;
 
 export interface StoredMessage {
