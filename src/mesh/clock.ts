@@ -47,6 +47,43 @@ export const systemClock: Clock = {
   },
 };
 
+interface Rhythm {
+  readonly timer: Timer;
+  readonly callbacks: Set<() => void>;
+}
+
+const rhythms = new WeakMap<Clock, Map<number, Rhythm>>();
+
+/**
+ * `clock.every` for many of the same rhythm: all are called by one timer, so that a thousand of them wake the process
+ * once and not a thousand times. The first call may come sooner than after `ms`.
+ */
+export function everyTogether(clock: Clock, ms: number, callback: () => void): Timer {
+  const known = rhythms.get(clock) ?? new Map<number, Rhythm>();
+  rhythms.set(clock, known);
+  const rhythm = known.get(ms) ?? startRhythm(clock, ms);
+  known.set(ms, rhythm);
+  // Its own, should the same function be given twice.
+  const own = () => callback();
+  rhythm.callbacks.add(own);
+  return {
+    cancel() {
+      rhythm.callbacks.delete(own);
+      if (rhythm.callbacks.size > 0 || known.get(ms) !== rhythm) return;
+      rhythm.timer.cancel();
+      known.delete(ms);
+    },
+  };
+}
+
+function startRhythm(clock: Clock, ms: number): Rhythm {
+  const callbacks = new Set<() => void>();
+  const timer = clock.every(ms, () => {
+    for (const callback of callbacks) callback();
+  });
+  return { timer, callbacks };
+}
+
 let lastStamped = { ms: Number.NaN, text: "" };
 
 /** RFC 3339 in UTC with milliseconds, the form of every timestamp weft writes. Many share one millisecond. */

@@ -94,7 +94,8 @@ export class Worker implements BudgetHolder {
   /** Whose bytes are taken (W6). */
   readonly #inHand = new Set<Delivery>();
   readonly #histories = new Histories();
-  readonly #heartbeat: Timer;
+  /** While anything is in hand. */
+  #heartbeat: Timer | undefined;
   /** Absent while another process is the active one of an ordered trigger. */
   #events: Puller | undefined;
   readonly #redrives: Puller;
@@ -126,7 +127,6 @@ export class Worker implements BudgetHolder {
       broker: `${broker.namespace}/${broker.name}`,
       trigger: `${route.namespace}/${route.name}`,
     };
-    this.#heartbeat = parts.clock.every(parts.ackWaitMs / 3, () => this.#sayWorking());
     this.#redrives = this.#puller(redriveStream(broker), "r");
     if (route.order === undefined) this.#events = this.#puller(eventStream(broker), "e");
     else this.#line = this.#orderedLine(eventStream(broker));
@@ -197,7 +197,7 @@ export class Worker implements BudgetHolder {
       this.#aborter.abort();
       await idle;
     }
-    this.#heartbeat.cancel();
+    this.#heartbeat?.cancel();
     await this.#line?.close();
     this.#parts.budget.forget(this);
   }
@@ -291,6 +291,7 @@ export class Worker implements BudgetHolder {
       if (earlier !== undefined) this.#letGo(earlier);
       this.#waiting[origin].set(place, delivery);
     }
+    this.#sayWorkingLater();
     this.#startWaiting();
   }
 
@@ -477,12 +478,30 @@ export class Worker implements BudgetHolder {
     });
   }
 
-  #sayWorking(): void {
-    const { settler } = this.#parts;
-    for (const delivery of this.#inFlight.values()) settler.working(delivery);
-    for (const delivery of this.#waiting.e.values()) settler.working(delivery);
-    for (const delivery of this.#waiting.r.values()) settler.working(delivery);
-    for (const delivery of this.#line?.held ?? []) settler.working(delivery);
+  /** A third of the ack wait from the first delivery on, and again as long as there are any. */
+  #sayWorkingLater(): void {
+    const { clock, ackWaitMs } = this.#parts;
+    this.#heartbeat ??= clock.after(ackWaitMs / 3, () => {
+      this.#heartbeat = undefined;
+      if (this.#sayWorking() > 0) this.#sayWorkingLater();
+    });
+  }
+
+  /** Of how many. */
+  #sayWorking(): number {
+    const held = this.#line?.held ?? [];
+    let count = 0;
+    for (const deliveries of [
+      this.#inFlight.values(),
+      this.#waiting.e.values(),
+      this.#waiting.r.values(),
+      held,
+    ])
+      for (const delivery of deliveries) {
+        this.#parts.settler.working(delivery);
+        count++;
+      }
+    return count;
   }
 }
 

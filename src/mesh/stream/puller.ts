@@ -5,11 +5,12 @@
  * L1  `asked` counts deliveries requested and not yet arrived; asked + in the owner's hands ≤ what it wants.
  * L2  a pull that ends early says how many it still owed; a lost answer is noticed by missing heartbeats and
  *     then every pull is forgotten and asked again on a fresh inbox (JetStream redelivers what got lost).
- *     A single pull that is lost beside others that live is forgotten once it must have expired.
+ *     A single pull that is lost beside others that live is forgotten once it must have expired. With hundreds of
+ *     pullers it takes longer: signs of life are rarer then, lest they be all the mesh does at rest.
  * L3  nothing thrown here reaches the NATS reader.
  */
 import { createInbox, type Msg, type NatsConnection, nanos, type Subscription } from "@nats-io/nats-core";
-import type { Clock, Timer } from "../clock.ts";
+import { type Clock, everyTogether, type Timer } from "../clock.ts";
 import type { Closeable } from "../lifecycle.ts";
 import type { HeaderBlock } from "../nats/header-block.ts";
 import { headerBlockOf } from "../nats/raw.ts";
@@ -33,8 +34,15 @@ export interface Pace {
   readonly heartbeatMs: number;
 }
 
-/** For what is always under way. */
-const busy: Pace = { expiresMs: 30_000, heartbeatMs: 5_000 };
+/** For what is always under way, of so many pullers. */
+export function busyPace(pullers: number): Pace {
+  const heartbeatMs = Math.min(seldom.heartbeatMs, Math.max(heartbeatMsMin, pullers * msPerHeartbeat));
+  return { expiresMs: 6 * heartbeatMs, heartbeatMs };
+}
+
+const heartbeatMsMin = 5_000;
+/** All busy pullers of a connection together hear so often from the server. */
+const msPerHeartbeat = 20;
 /** For what hardly ever comes. */
 export const seldom: Pace = { expiresMs: 120_000, heartbeatMs: 30_000 };
 const silenceGraceMs = 1_000;
@@ -44,6 +52,7 @@ const monitorMs = 1000;
 const expiryLagMs = 2000;
 /** Ask again once this share of the window is free; smaller batches would only cost round trips. */
 const refillShare = 4;
+const busyPullers = new WeakMap<NatsConnection, number>();
 
 export interface PullerOptions {
   readonly nc: NatsConnection;
@@ -64,9 +73,10 @@ export interface PullerOptions {
 export class Puller implements Closeable {
   readonly #options: PullerOptions;
   readonly #outbox: Outbox;
-  readonly #pace: Pace;
   readonly #subject: string;
   readonly #monitor: Timer;
+  /** Of the slowest pull that may be under way. */
+  #pace: Pace;
   #inbox = "";
   #subscription: Subscription | undefined;
   #asked = 0;
@@ -82,10 +92,11 @@ export class Puller implements Closeable {
   constructor(options: PullerOptions) {
     this.#options = options;
     this.#outbox = outboxOf(options.nc);
-    this.#pace = options.pace ?? busy;
+    this.#count(1);
+    this.#pace = this.#paceNow();
     this.#subject = pullSubject(options.stream, options.consumer);
     this.#lastHeardMs = options.clock.monotonic();
-    this.#monitor = options.clock.every(monitorMs, () => this.#monitorPulls());
+    this.#monitor = everyTogether(options.clock, monitorMs, () => this.#monitorPulls());
     this.#renew();
     this.refill();
   }
@@ -119,6 +130,7 @@ export class Puller implements Closeable {
   }
 
   async close(): Promise<void> {
+    if (!this.#closed) this.#count(-1);
     this.#closed = true;
     this.#monitor.cancel();
     this.#retry?.cancel();
@@ -133,10 +145,20 @@ export class Puller implements Closeable {
     this.#asked += batch;
     const period = Math.floor(now / monitorMs);
     this.#askedIn.set(period, (this.#askedIn.get(period) ?? 0) + batch);
+    this.#pace = slowerOf(this.#pace, this.#paceNow());
     const { expiresMs, heartbeatMs } = this.#pace;
     const request = { batch, expires: nanos(expiresMs), idle_heartbeat: nanos(heartbeatMs) };
     // On a closed connection nothing is asked; whoever closed it closes this puller too.
     this.#outbox.send(this.#subject, JSON.stringify(request), { reply: `${this.#inbox}.${this.#pulls++}` });
+  }
+
+  #paceNow(): Pace {
+    return this.#options.pace ?? busyPace(busyPullers.get(this.#options.nc) ?? 0);
+  }
+
+  #count(more: number): void {
+    const { nc, pace } = this.#options;
+    if (pace === undefined) busyPullers.set(nc, (busyPullers.get(nc) ?? 0) + more);
   }
 
   #onMessage(msg: Msg): void {
@@ -215,6 +237,10 @@ export class Puller implements Closeable {
     });
     // Deliveries carry the event's subject, so they reach the inbox subscription by its sid alone.
   }
+}
+
+function slowerOf(one: Pace, other: Pace): Pace {
+  return one.heartbeatMs < other.heartbeatMs ? other : one;
 }
 
 /** undefined when the message is no delivery but says something about a pull. */
