@@ -1,13 +1,15 @@
 /**
- * A long crash test: `node test/soak/soak.ts [seconds] [seed] [faults]`. A three-node NATS cluster, two ingress and control
- * processes and three dispatchers, under load; all the while something is killed, frozen or stopped and brought
- * back. In the end every accepted event must be accounted for and every reply stored once. Exits with 1 when not.
+ * A long crash test: `node test/soak/soak.ts --seconds 600 --seed 7 --faults "kill server"`. A three-node NATS
+ * cluster, two ingress and control processes and three dispatchers, under load; all the while something is killed,
+ * frozen or stopped and brought back. In the end every accepted event must be accounted for and every reply stored
+ * once. Exits with 1 when not.
  *
  *   faults     kill -9 or a clean stop of any weft process; kill -9 or a freeze of one NATS server at a time
  *   triggers   steady (always accepts, replies), flaky (fails, hangs, cuts), doomed (few retries: dead letters)
  */
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { systemClock } from "../../src/mesh/clock.ts";
 import { silentLog } from "../../src/mesh/log.ts";
@@ -22,21 +24,26 @@ import { type Inbox, type Script, startSubscriber } from "../support/subscriber.
 import { until } from "../support/until.ts";
 import { run, say, started } from "./script.ts";
 
-const secondsDefault = 600;
 const settleMs = 300_000;
 const restartMs = 120_000;
 const lostShownMax = 5;
 const answersKept = 6;
 
-const seconds = Number(process.argv[2] ?? secondsDefault);
-const seed = Number(process.argv[3] ?? Date.now() % 100_000);
+const { values } = parseArgs({
+  options: {
+    seconds: { type: "string", default: "600" },
+    seed: { type: "string", default: `${Date.now() % 100_000}` },
+    faults: { type: "string", default: "kill process,kill process,stop process,kill server,freeze server" },
+  },
+});
+const seconds = Number(values.seconds);
+const seed = Number(values.seed);
+if (!(seconds > 0) || !Number.isInteger(seed)) throw new Error("expected --seconds and --seed to be numbers");
 const random = randomFrom(seed);
 /** For the subscriber, whose requests come when they come: it must not disturb the order of the faults. */
 const chance = randomFrom(seed + 1);
 /** Comma-separated, to look for what one kind of fault does. */
-const faults = (process.argv[4] ?? "kill process,kill process,stop process,kill server,freeze server").split(
-  ",",
-);
+const faults = values.faults.split(",");
 
 async function soak(): Promise<void> {
   say(`soaking for ${seconds} s, seed ${seed}`);
