@@ -36,11 +36,13 @@ export interface Pace {
 
 /** For what is always under way, of so many pullers. */
 export function busyPace(pullers: number): Pace {
-  const heartbeatMs = Math.min(seldom.heartbeatMs, Math.max(heartbeatMsMin, pullers * msPerHeartbeat));
+  const heartbeatMs = Math.min(heartbeatMsMax, Math.max(heartbeatMsMin, pullers * msPerHeartbeat));
   return { expiresMs: 6 * heartbeatMs, heartbeatMs };
 }
 
 const heartbeatMsMin = 5_000;
+/** Loss is noticed after two of them, well before a mesh that hears nothing says that it is not ready. */
+const heartbeatMsMax = 9_000;
 /** All busy pullers of a connection together hear so often from the server. */
 const msPerHeartbeat = 20;
 /** For what hardly ever comes. */
