@@ -420,22 +420,24 @@ export class Worker implements BudgetHolder {
   }
 
   #call(parcel: Parcel, subscriber: NonNullable<TriggerRoute["subscriber"]>): Promise<CallResult> {
-    const { route, event, origin, delivery, beside } = parcel;
+    const { route, event, origin, delivery } = parcel;
     return this.#parts.caller.call(subscriber, {
-      ...this.#callContext(parcel),
-      headers: [...this.#subscriberHeaders, ...beside],
+      ...this.#callContext(parcel, this.#subscriberHeaders),
       event,
       messageId: `f:${incarnationOf(route)}:${origin}${delivery.sequence}`,
     });
   }
 
-  #callContext({ route, broker, history, hops, beside }: Parcel): CallContext {
+  #callContext(
+    { route, broker, history, hops, beside }: Parcel,
+    headers: readonly string[] = this.#sinkHeaders,
+  ): CallContext {
     return {
       broker,
       route,
       attempt: history.failed + 1,
       policy: route.policy,
-      headers: [...this.#sinkHeaders, ...beside],
+      headers: [...headers, ...beside],
       hops,
       signal: this.#aborter.signal,
       onWaiting: this.#onWaiting,
