@@ -70,7 +70,7 @@ import { Provisioner } from "./stream/provision.ts";
 import { openRouteBucket } from "./stream/route-bucket.ts";
 import { RouteFollower } from "./stream/route-follower.ts";
 import { RouteWriter } from "./stream/route-writer.ts";
-import { controlLease, leaseBucket, resourceBucket, routeBucket } from "./stream/subjects.ts";
+import { controlLease, eventStream, leaseBucket, resourceBucket, routeBucket } from "./stream/subjects.ts";
 import { Crew } from "./workers/crew.ts";
 import { startWorkerProcess } from "./workers/worker-process.ts";
 
@@ -424,7 +424,10 @@ class Starting {
 
   #dataPlane(provisioner: Provisioner, { set, served }: RouteSink): DataPlane {
     return {
-      ensureBroker: (route) => provisioner.ensureBroker(route),
+      ensureBroker: async (route) => {
+        await provisioner.ensureBroker(route);
+        await this.#nats?.spreadConsumers(eventStream(route));
+      },
       removeBroker: (key) => provisioner.removeBroker(key),
       ensureTrigger: (route) => provisioner.ensureTrigger(route),
       removeTrigger: (trigger) => provisioner.removeTrigger(trigger),

@@ -13,6 +13,7 @@ import type { ReleaseSource } from "./fetch.ts";
 import { findServer } from "./find.ts";
 import { startEmbeddedServer } from "./server.ts";
 import type { Durability } from "./server-config.ts";
+import { spreadConsumers } from "./spread.ts";
 import { redactUrl } from "./url.ts";
 
 export interface NatsOptions {
@@ -49,6 +50,8 @@ export interface NatsServer extends Closeable {
   readonly owned: boolean;
   /** The pid of nats-server now; undefined when it is not ours, or between its death and its restart. */
   pidNow(): number | undefined;
+  /** To be called when a stream was made whose consumers may be many; matters to a server on this machine alone. */
+  spreadConsumers(stream: string): Promise<void>;
 }
 
 /**
@@ -73,8 +76,16 @@ async function useExternal(target: NatsTarget, { clock, log, say, reset }: NatsO
   const version = probe.serverVersion();
   await probe.close();
   say(`nats: using ${safeUrl} (NATS_URL, version ${version})`);
-  const close = async () => {};
-  return { target, url: target.url, safeUrl, version, owned: false, pidNow: () => undefined, close };
+  return {
+    target,
+    url: target.url,
+    safeUrl,
+    version,
+    owned: false,
+    pidNow: () => undefined,
+    spreadConsumers: async () => {},
+    close: async () => {},
+  };
 }
 
 async function startOwned(options: NatsOptions): Promise<NatsServer> {
@@ -95,6 +106,7 @@ async function startOwned(options: NatsOptions): Promise<NatsServer> {
     version: server.version,
     owned: true,
     pidNow: () => server.pidNow(),
+    spreadConsumers: (stream) => spreadConsumers(dataDir.file("store"), stream, clock),
     close: () => server.close(),
   };
 }
