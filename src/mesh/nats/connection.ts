@@ -24,6 +24,7 @@ import type { Clock } from "../clock.ts";
 import { MeshError, messageOf } from "../errors.ts";
 import { background, type Closeable } from "../lifecycle.ts";
 import type { Log } from "../log.ts";
+import { readFrames } from "./raw.ts";
 import { parseNatsUrl, redactUrl } from "./url.ts";
 import { isNewEnough, parseVersion, tooOld } from "./version.ts";
 
@@ -82,6 +83,7 @@ export async function connectNats(target: NatsTarget, options: ConnectOptions): 
       throw tooOld(nc.info?.version ?? "an unknown version", safeUrl);
     }
     await requireJetStream(nc, safeUrl);
+    readFrames(nc);
   } catch (error) {
     await nc.close();
     throw error;

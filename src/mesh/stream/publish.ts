@@ -14,6 +14,7 @@ import { createInbox, type Msg, type NatsConnection, type Subscription } from "@
 import type { Clock, Timer } from "../clock.ts";
 import { MeshError } from "../errors.ts";
 import type { Closeable } from "../lifecycle.ts";
+import { subjectOf } from "../nats/raw.ts";
 import { type Outbox, outboxOf, type RawHeaders } from "./outbox.ts";
 
 export type { RawHeaders };
@@ -148,7 +149,7 @@ export class Publisher implements Closeable {
   }
 
   #onAck(msg: Msg): void {
-    const waiting = this.#waiting.get(Number(msg.subject.slice(this.#inbox.length)));
+    const waiting = this.#waiting.get(Number(subjectOf(msg).slice(this.#inbox.length)));
     if (waiting === undefined) return;
     this.#forget(waiting);
     this.#free.push(waiting.place);

@@ -13,7 +13,7 @@ import { createInbox, type Msg, type NatsConnection, nanos, type Subscription } 
 import { type Clock, everyTogether, type Timer } from "../clock.ts";
 import type { Closeable } from "../lifecycle.ts";
 import type { HeaderBlock } from "../nats/header-block.ts";
-import { headerBlockOf } from "../nats/raw.ts";
+import { headerBlockOf, replyOf } from "../nats/raw.ts";
 import { type AckSubject, parseAckSubject } from "./ack-subject.ts";
 import { type Outbox, outboxOf } from "./outbox.ts";
 import { pullSubject } from "./subjects.ts";
@@ -247,7 +247,7 @@ function slowerOf(one: Pace, other: Pace): Pace {
 
 /** undefined when the message is no delivery but says something about a pull. */
 function readDelivery(msg: Msg, outbox: Outbox): Delivery | undefined {
-  const replySubject = msg.reply ?? "";
+  const replySubject = replyOf(msg);
   const ack = parseAckSubject(replySubject);
   if (ack === undefined) return undefined;
   const { deliveryCount, sequence, storedMs, pending } = ack;
