@@ -9,6 +9,8 @@ import {
   draftAttributes,
   draftedExtension,
   setAttribute,
+  setNamedAttribute,
+  setPlainAttribute,
   withAttributes,
 } from "./attributes.ts";
 import { bufferOf, decodeBase64 } from "./bytes.ts";
@@ -125,7 +127,7 @@ class Members {
   #addAttribute(name: string, buffer: Buffer, { start, end }: Span): void {
     switch (buffer[start]) {
       case 0x22:
-        setAttribute(this.#draft, name, stringAt(buffer, start, end));
+        this.#addText(name, stringAt(buffer, start, end));
         return;
       case 0x6e:
         this.#addNull(name);
@@ -142,6 +144,11 @@ class Members {
         setAttribute(this.#draft, name, integerAt(name, buffer, start, end));
         this.#notStrings.push(name);
     }
+  }
+
+  #addText(name: string, value: string): void {
+    requireName(name);
+    if (!setPlainAttribute(this.#draft, name, value)) setNamedAttribute(this.#draft, name, value);
   }
 
   #addNull(name: string): void {

@@ -23,6 +23,49 @@ describe("isJsonText", () => {
     );
   });
 
+  test("agrees with JSON.parse on long strings with something in them", () => {
+    const odd = fc.constantFrom(
+      ...[
+        "",
+        '"',
+        "\\",
+        "\\n",
+        '\\"',
+        "\\u00e9",
+        "\\u00",
+        "\\x",
+        "\n",
+        "\0",
+        "\u001f",
+        " ",
+        "\u007f",
+        "é",
+        "€",
+        "\u{10ffff}",
+      ],
+    );
+    const plain = fc.integer({ min: 0, max: 400 }).map((length) => "x".repeat(length));
+    const part = fc.tuple(plain, odd).map((pair) => pair.join(""));
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 4 }), fc.nat({ max: 7 }), (parts, offset) => {
+        const text = `"${parts.join("")}"`;
+        // Words may begin anywhere in memory.
+        const bytes = Buffer.from(" ".repeat(offset) + text).subarray(offset);
+        expect(isJsonText(bytes)).toBe(parses(text));
+      }),
+      { ...property, numRuns: 5000 },
+    );
+  });
+
+  test("agrees with JSON.parse on every byte at every place of a word", () => {
+    for (let byte = 0; byte < 0x80; byte++) {
+      for (let place = 120; place < 140; place++) {
+        const text = `"${"x".repeat(place)}${String.fromCharCode(byte)}${"x".repeat(150 - place)}"`;
+        expect([byte, place, isJsonText(Buffer.from(text))]).toEqual([byte, place, parses(text)]);
+      }
+    }
+  });
+
   test("agrees with JSON.parse on soup of tokens", () => {
     const token = fc.constantFrom(
       ..."{}[],:",
