@@ -46,6 +46,13 @@ export interface StreamLimits {
 const replyAgeMs = 24 * 3_600_000;
 const replyBytesMax = 64 * 1024 * 1024;
 
+/**
+ * Of a stream whose consumers are triggers. Where a stream says nothing, nats-server allows for a thousand (2.15:
+ * default_max_consumers).
+ */
+const triggersMax = 100_000;
+
+const streamConfigInvalid = 10052;
 const streamExists = 10058;
 const streamNotFound = 10059;
 
@@ -55,6 +62,7 @@ export async function ensureBrokerStreams(
   limits: StreamLimits,
 ): Promise<void> {
   const metadata = { "weft.dev/broker": `${broker.namespace}/${broker.name}` };
+  const max_consumers = await consumersMaxIn(jsm);
   const common = {
     storage: StorageType.File,
     num_replicas: limits.replicas,
@@ -66,6 +74,7 @@ export async function ensureBrokerStreams(
       ...common,
       name: eventStream(broker),
       subjects: [eventSubjects(broker)],
+      max_consumers,
       retention: RetentionPolicy.Limits,
       discard: DiscardPolicy.New,
       // JetStream would trim by age whatever is owed, even while nobody runs to see it.
@@ -85,6 +94,7 @@ export async function ensureBrokerStreams(
       ...common,
       name: redriveStream(broker),
       subjects: [redriveSubjects(broker)],
+      max_consumers,
       retention: RetentionPolicy.Workqueue,
       discard: DiscardPolicy.New,
     }),
@@ -109,6 +119,15 @@ export async function ensureBrokerStreams(
       max_bytes: limits.journalBytesMax,
     }),
   ]);
+}
+
+/** An account with a limit of its own lets no stream name a higher one; it holds without being named. */
+async function consumersMaxIn(jsm: JetStreamManager): Promise<number> {
+  const { limits, tiers = {} } = await jsm.getAccountInfo();
+  const isLimited = [limits, ...Object.values(tiers).map((tier) => tier?.limits)].some(
+    (limit) => limit !== undefined && limit.max_consumers > 0,
+  );
+  return isLimited ? -1 : triggersMax;
 }
 
 /** Deletes every stream of a broker with all it holds. */
@@ -159,7 +178,15 @@ async function ensureStream(
     const { config: now } = await jsm.streams.info(config.name);
     // A process that was started without the others' --replicas must not take copies away.
     const num_replicas = Math.max(now.num_replicas, config.num_replicas ?? 1);
-    await jsm.streams.update(config.name, { ...config, num_replicas });
+    const wanted = { ...config, num_replicas };
+    try {
+      await jsm.streams.update(config.name, wanted);
+    } catch (error) {
+      if (!isApiError(error, streamConfigInvalid)) throw error;
+      // The first servers of 2.12 let no stream change that one.
+      const unchanged = { ...wanted, max_consumers: now.max_consumers };
+      await jsm.streams.update(config.name, unchanged);
+    }
   }
 }
 

@@ -1,15 +1,16 @@
-import { execFileSync, spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { nkeys } from "@nats-io/transport-node";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { systemClock } from "../../../src/mesh/clock.ts";
 import { CloseStack } from "../../../src/mesh/lifecycle.ts";
 import { silentLog } from "../../../src/mesh/log.ts";
 import { connectNats, type NatsTarget } from "../../../src/mesh/nats/connection.ts";
 import { startTestNats, type TestNats } from "../../support/nats.ts";
+import { startOtherServer } from "../../support/other-server.ts";
 import { until } from "../../support/until.ts";
 
 let nats: TestNats;
@@ -33,22 +34,8 @@ async function connectTo(target: NatsTarget) {
 }
 
 /** A nats-server with another configuration than the embedded one; resolves to its port. */
-async function otherServer(config: string, jetstream = true): Promise<string> {
-  const file = join(root, "other.conf");
-  const store = jetstream ? `jetstream { store_dir: "${root}/js" }` : "";
-  await writeFile(file, `listen: "127.0.0.1:-1"\nports_file_dir: "${root}"\n${store}\n${config}\n`);
-  const child = spawn(inject("natsBinary"), ["-c", file], { stdio: "ignore" });
-  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  started.defer("other server", async () => {
-    child.kill("SIGKILL");
-    await ended;
-  });
-  const ports = await until(async () => {
-    const name = (await readdir(root)).find((entry) => entry.endsWith(".ports"));
-    return name && JSON.parse(await readFile(join(root, name), "utf8"));
-  });
-  return new URL(ports.nats[0]).port;
-}
+const otherServer = (config: string, jetstream = true) =>
+  startOtherServer(started, { root, config, jetstream });
 
 test("connectNats connects with the token of the address and knows the server's version", async () => {
   const connection = await connectTo({ url: nats.url });
