@@ -6,6 +6,8 @@
  *     ends the server when it reads the end of it, so even kill -9 of weft stops the server.
  * P3  guard and server sit in a session of their own: Ctrl-C in the terminal reaches weft alone, which then
  *     stops things in order.
+ * P4  a server that wakes up takes no core from who is at work (SCHED_BATCH, sched(7)), where the system lets it be
+ *     said: it finds more to do at once then, and who fed it is not held up. With idle cores it makes no difference.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Clock } from "../clock.ts";
@@ -88,7 +90,9 @@ function killGroup(child: ChildProcess): void {
  */
 const GUARD = `
 exec 3<&0
-"$1" -c "$2" </dev/null >/dev/null 3<&- &
+batch=
+chrt -b 0 true </dev/null >/dev/null 2>&1 && batch="chrt -b 0"
+$batch "$1" -c "$2" </dev/null >/dev/null 3<&- &
 server=$!
 echo "$server"
 (

@@ -72,6 +72,20 @@ async function stored(server: NatsServer): Promise<number> {
 
 const modeOf = async (file: string) => ((await stat(file)).mode & 0o777).toString(8);
 
+test("startNats has the server take no core from who is at work, where the system lets it be said", async () => {
+  const call = (...args: string[]) => promisify(execFile)("chrt", args);
+  const isPossible = await call("-b", "0", "true").then(
+    () => true,
+    () => false,
+  );
+  const server = await start();
+  const policy = await call("-p", `${server.pidNow()}`).then(
+    ({ stdout }) => stdout,
+    () => "",
+  );
+  expect(policy.includes("SCHED_BATCH")).toBe(isPossible);
+});
+
 test("startNats runs a private server on loopback and ends it without a trace", async () => {
   const server = await start();
   const pid = server.pidNow() ?? 0;
