@@ -27,6 +27,10 @@ const m = 0x6d;
 const h = 0x68;
 const crlfBytes = 2;
 const noHeaders = -1;
+/** As nats.js has it: a number holds so many exactly. */
+const countDigitsMax = 15;
+/** Of what cannot be read. */
+const excerptBytes = 100;
 
 /** The first line of a message: `MSG subject sid [reply] size` or `HMSG subject sid [reply] headerSize size`. */
 export class MessageLine implements MsgArg {
@@ -103,7 +107,10 @@ export class FrameParser extends Parser {
         continue;
       }
       const line = readMessageLine(chunk.toString("utf8", at, lineEnd));
-      if (line === undefined) throw this.fail(chunk.subarray(at, lineEnd), "no first line of a message");
+      if (line === undefined) {
+        const excerpt = chunk.subarray(at, Math.min(lineEnd, at + excerptBytes));
+        throw this.fail(excerpt, "not the first line of a message");
+      }
       const end = start + line.size + crlfBytes;
       if (end > chunk.length) {
         this.#begin(chunk.subarray(at), end - at);
@@ -116,7 +123,7 @@ export class FrameParser extends Parser {
 
   #begin(part: Buffer, needed: number | undefined): void {
     if (needed === undefined && part.length > lineBytesMax)
-      throw this.fail(part.subarray(0, 100), "endless line");
+      throw this.fail(part.subarray(0, excerptBytes), "endless line");
     this.#begun = { parts: [part], bytes: part.length, needed };
   }
 
@@ -163,7 +170,7 @@ function lineOf(parts: readonly string[]): MessageLine | undefined {
 }
 
 function countOf(digits = ""): number | undefined {
-  if (digits.length === 0 || digits.length > 15) return undefined;
+  if (digits.length === 0 || digits.length > countDigitsMax) return undefined;
   let count = 0;
   for (let at = 0; at < digits.length; at++) {
     const digit = digits.charCodeAt(at) - 48;
