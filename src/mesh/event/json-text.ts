@@ -57,15 +57,15 @@ export function skipString(bytes: Uint8Array, start: number): number {
     const byte = bytes[at] ?? 0;
     if (byte === quote) return at + 1;
     if (byte < 0x20) return -1;
-    if (byte === backslash) return skipRestOfString(bytes, at);
+    if (byte === backslash) return skipRestOfString(bytes, at, end);
   }
-  return skipRestOfString(bytes, end);
+  return skipRestOfString(bytes, end, end);
 }
 
-/** As skipString, from anywhere inside of one. */
-function skipRestOfString(bytes: Uint8Array, start: number): number {
+/** As skipString, from anywhere inside of one; `longFrom`: from where on it is a long one. */
+function skipRestOfString(bytes: Uint8Array, start: number, longFrom: number): number {
   const { length } = bytes;
-  let wordsFrom = start;
+  let wordsFrom = longFrom;
   for (let at = start; at < length; at += 1) {
     if (at >= wordsFrom) {
       at = skipPlain(bytes, at);
