@@ -86,7 +86,10 @@ export class FrameParser extends Parser {
       }
       this.#before = undefined;
     }
-    const chunk = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#take(bufferOf(bytes));
+  }
+
+  #take(chunk: Buffer): void {
     if (this.#begun === undefined) this.#read(chunk);
     else this.#goOn(this.#begun, chunk);
   }
@@ -122,23 +125,41 @@ export class FrameParser extends Parser {
   }
 
   #begin(part: Buffer, needed: number | undefined): void {
-    if (needed === undefined && part.length > lineBytesMax)
-      throw this.fail(part.subarray(0, excerptBytes), "endless line");
     this.#begun = { parts: [part], bytes: part.length, needed };
+    this.#requireEnd(this.#begun);
   }
 
+  /** A first line is put together before its message: where that ends is not known earlier. */
   #goOn(begun: Begun, chunk: Buffer): void {
     const { parts, bytes, needed } = begun;
-    const missing = needed === undefined ? chunk.length : needed - bytes;
-    if (chunk.length < missing) {
+    const missing = needed === undefined ? lineBytesIn(chunk) : needed - bytes;
+    if (missing === undefined || chunk.length < missing) {
       parts.push(chunk);
       begun.bytes += chunk.length;
+      this.#requireEnd(begun);
       return;
     }
     this.#begun = undefined;
     this.#read(Buffer.concat([...parts, chunk.subarray(0, missing)]));
-    if (missing < chunk.length) this.#read(chunk.subarray(missing));
+    if (missing < chunk.length) this.#take(chunk.subarray(missing));
   }
+
+  /** F3. */
+  #requireEnd({ parts, bytes, needed }: Begun): void {
+    if (needed !== undefined || bytes <= lineBytesMax) return;
+    throw this.fail((parts[0] ?? Buffer.alloc(0)).subarray(0, excerptBytes), "endless line");
+  }
+}
+
+/** Of the line that ends in there, its end included. */
+function lineBytesIn(chunk: Buffer): number | undefined {
+  const end = chunk.indexOf(lineFeed);
+  return end === -1 ? undefined : end + 1;
+}
+
+/** The same memory as a Buffer. */
+export function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 /** `text` may end with CR. undefined: it is none. */

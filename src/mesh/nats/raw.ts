@@ -6,7 +6,7 @@
 import { Socket } from "node:net";
 import type { Msg, NatsConnection } from "@nats-io/nats-core";
 import { MsgImpl, NatsConnectionImpl } from "@nats-io/nats-core/internal";
-import { FrameParser, MessageLine } from "./frame-parser.ts";
+import { bufferOf, FrameParser, MessageLine } from "./frame-parser.ts";
 import { HeaderBlock, noHeaders } from "./header-block.ts";
 
 /** Hands whole protocol frames to the connection; it sends them at the end of this turn, after what it has already. */
@@ -56,7 +56,5 @@ export function headerBlockOf(msg: Msg): HeaderBlock {
   if (!(msg instanceof MsgImpl)) throw new Error("bug: not a message of nats.js");
   const { hdr } = msg._msg;
   if (hdr < 0) return noHeaders;
-  const bytes = msg._rdata;
-  const view = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, hdr);
-  return new HeaderBlock(view.toString("utf8", 0, hdr));
+  return new HeaderBlock(bufferOf(msg._rdata).toString("utf8", 0, hdr));
 }

@@ -137,7 +137,17 @@ describe("FrameParser", () => {
     expect(datas[0]?.buffer).toBe(whole.buffer);
   });
 
-  test("takes a message of the largest size in many pieces, each copied once", () => {
+  test("F2: what follows a first line in pieces is not copied with it", () => {
+    const buffers: (ArrayBufferLike | undefined)[] = [];
+    const parser = new FrameParser({ push: ({ data }: ParserEvent) => void buffers.push(data?.buffer) });
+    parser.parse(Buffer.from("MSG a 1"));
+    const rest = Buffer.from(" 2\r\nhi\r\nMSG a 1 2\r\nho\r\n");
+    parser.parse(rest);
+    expect(buffers).toHaveLength(2);
+    expect(buffers[1]).toBe(rest.buffer);
+  });
+
+  test("takes a message of the largest size in many pieces", () => {
     const size = 8 * 1024 * 1024;
     const bytes = Buffer.concat([
       Buffer.from(`MSG big 7 ${size}\r\n`),
