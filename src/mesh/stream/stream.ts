@@ -182,7 +182,8 @@ async function ensureStream(
     try {
       await jsm.streams.update(config.name, wanted);
     } catch (error) {
-      if (!isApiError(error, streamConfigInvalid)) throw error;
+      const isOther = wanted.max_consumers === undefined || wanted.max_consumers === now.max_consumers;
+      if (isOther || !isApiError(error, streamConfigInvalid)) throw error;
       // The first servers of 2.12 let no stream change that one.
       const unchanged = { ...wanted, max_consumers: now.max_consumers };
       await jsm.streams.update(config.name, unchanged);
